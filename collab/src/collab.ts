@@ -1,0 +1,52 @@
+import type { IncomingMessage } from "node:http";
+import type { Duplex } from "node:stream";
+import type { CollabLimits } from "./limits.ts";
+import type { Access, Compactor, DocumentStore, Log } from "./ports.ts";
+
+export interface CollabDeps {
+  readonly store: DocumentStore;
+  readonly access: Access;
+  readonly compactor: Compactor;
+  readonly log: Log;
+  readonly now: () => number;
+  /** Whether this Origin header may open a socket; undefined when the client sent none (not a browser). */
+  readonly allowOrigin: (origin: string | undefined, host: string | undefined) => boolean;
+  readonly limits?: Partial<CollabLimits>;
+}
+
+/** Numbers for /metrics and /readyz. Bytes, milliseconds and counts since start. */
+export interface CollabStats {
+  readonly documents: number;
+  readonly sockets: number;
+  /** Updates accepted but not yet committed. */
+  readonly uncommitted: number;
+  readonly uncommittedBytes: number;
+  readonly heldAcks: number;
+  readonly bufferedBytes: number;
+  readonly commits: number;
+  readonly committedRows: number;
+  /** Keys and payloads handed to the store: rows plus snapshot parts. */
+  readonly storedBytes: number;
+  readonly resyncs: number;
+  readonly refusedFrames: number;
+  readonly compactions: number;
+  readonly store: "healthy" | "failing" | "read-only";
+}
+
+export interface Collab {
+  /** Takes over an HTTP upgrade to `/collab` or `/yjs/<name>`; false (untouched) for any other path. */
+  upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): boolean;
+  /** The document's current state as one V1 update, from memory when live, else from the store. */
+  read(document: string): Promise<Uint8Array>;
+  /** Ends the sockets of a session with 4401, at once. */
+  revokeSession(sessionId: string): void;
+  /** Asks Access again for every open document of a user (role change, removal, disabled account). */
+  recheckUser(userId: string): Promise<void>;
+  /** Closes the document with `document_deleted` and removes every trace of it from the store. */
+  remove(document: string): Promise<void>;
+  /** Opens a new epoch holding `update` alone; clients of the old lineage get `reset`. Resolves when durable. */
+  replace(document: string, update: Uint8Array, by: string): Promise<void>;
+  stats(): CollabStats;
+  /** Refuses new sockets, commits the log, closes sockets in a spread with 1012, ends within `deadlineMs`. */
+  stop(deadlineMs: number): Promise<void>;
+}

@@ -1,0 +1,14 @@
+export type { Collab, CollabDeps, CollabStats } from "./collab.ts";
+export { DEFAULT_LIMITS } from "./limits.ts";
+export type { CollabLimits } from "./limits.ts";
+export type {
+  Access,
+  Compactor,
+  DocumentStore,
+  Identity,
+  Log,
+  Permission,
+  RowId,
+  StoredPart,
+  UpdateRow,
+} from "./ports.ts";

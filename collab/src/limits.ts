@@ -1,0 +1,79 @@
+/** Every bound of the collaboration server, with its reason. What happens beyond each: collab/SPEC.md, "Limits". */
+export interface CollabLimits {
+  /** One WebSocket message in; larger closes 1009. A whole full notes document must fit (offline merge). */
+  readonly messageBytes: number;
+  /** Encoded size of a document; an update that would pass it closes its sender with 4413. */
+  readonly documentBytes: number;
+  /** Sustained document messages per second and connection; above, the socket is read no faster than this. */
+  readonly messagesPerSecond: number;
+  /** Messages that may come at once before the rate applies. */
+  readonly messageBurst: number;
+  /** A client that has been throttled for this long without a pause is closed with 4529. */
+  readonly floodMs: number;
+  /** Bytes queued towards one client; beyond, document traffic stops until it drains, then one diff is sent. */
+  readonly clientBufferBytes: number;
+  /** A client that has not drained for this long is closed with 4508. */
+  readonly stallMs: number;
+  /** Bytes and messages queued from a client that has not authenticated yet; beyond closes 4529. */
+  readonly pendingBytes: number;
+  readonly pendingMessages: number;
+  /** Time from the upgrade to the first authenticated document. Beyond closes 4401. */
+  readonly authenticateMs: number;
+  /** Documents on one socket; beyond closes 4429. */
+  readonly documentsPerSocket: number;
+  /** Sockets of this process; beyond the upgrade is answered 503. */
+  readonly sockets: number;
+  /** JSON of one awareness state; larger is refused with 1009. */
+  readonly awarenessBytes: number;
+  /** Presence changes passed on per second and client; what comes faster is coalesced to the latest. */
+  readonly awarenessPerSecond: number;
+  /** Server heartbeat. Both client libraries reconnect after 30 s of silence. */
+  readonly heartbeatMs: number;
+  /** Least time between the starts of two commits under load; a lone edit commits at once. */
+  readonly commitPaceMs: number;
+  /** Rows and bytes of one commit. */
+  readonly commitRows: number;
+  readonly commitBytes: number;
+  /** Updates accepted but not committed; beyond, or after storeGraceMs of failure, documents turn read-only. */
+  readonly uncommittedBytes: number;
+  readonly storeGraceMs: number;
+  /** Rows since the last compaction that trigger one, and their bytes. */
+  readonly compactRows: number;
+  readonly compactBytes: number;
+  /** Deltas on top of a base that trigger a new base, and their size relative to it. */
+  readonly deltas: number;
+  readonly deltaRatio: number;
+  /** Age at which a part that no head names is swept. */
+  readonly orphanMs: number;
+  /** A document with no clients stays loaded this long. */
+  readonly lingerMs: number;
+}
+
+export const DEFAULT_LIMITS: CollabLimits = {
+  messageBytes: 8 * 1024 * 1024,
+  documentBytes: 4 * 1024 * 1024,
+  messagesPerSecond: 50,
+  messageBurst: 200,
+  floodMs: 30_000,
+  clientBufferBytes: 1024 * 1024,
+  stallMs: 60_000,
+  pendingBytes: 8 * 1024 * 1024,
+  pendingMessages: 200,
+  authenticateMs: 10_000,
+  documentsPerSocket: 50,
+  sockets: 20_000,
+  awarenessBytes: 2 * 1024,
+  awarenessPerSecond: 10,
+  heartbeatMs: 20_000,
+  commitPaceMs: 8,
+  commitRows: 1_000,
+  commitBytes: 4 * 1024 * 1024,
+  uncommittedBytes: 64 * 1024 * 1024,
+  storeGraceMs: 10_000,
+  compactRows: 500,
+  compactBytes: 256 * 1024,
+  deltas: 16,
+  deltaRatio: 0.5,
+  orphanMs: 3_600_000,
+  lingerMs: 0,
+};

@@ -1,0 +1,91 @@
+import type { DocumentName, Streams } from "@scriptorium/shared";
+
+/** What the collaboration room needs from the world. Implemented by the server's adapters, wired in compose.ts. */
+
+/** One accepted update, as it stands in the log. Its identity is (document, epoch, node, seq): a retry is idempotent. */
+export interface UpdateRow {
+  readonly document: string;
+  /** Lineage of the document; rows of an older epoch are never merged into a newer one. */
+  readonly epoch: number;
+  /** Boot id of the node that accepted it. */
+  readonly node: string;
+  /** Counts the node's updates of this document and epoch from 1, without gaps. */
+  readonly seq: number;
+  /** Unix milliseconds by the accepting node's clock; informative, never used to order. */
+  readonly at: number;
+  /** The authenticated author's user id, or "" for the server itself. */
+  readonly by: string;
+  /** Yjs update, encoding V1. */
+  readonly update: Uint8Array;
+}
+
+export type RowId = Pick<UpdateRow, "document" | "epoch" | "node" | "seq">;
+
+/** A published snapshot's piece: the base or a delta on top of it. */
+export interface StoredPart {
+  readonly id: string;
+  readonly document: string;
+  readonly body: Uint8Array;
+}
+
+/**
+ * The store of live documents. `heads` holds one stream per document whose head entry names the current epoch and parts
+ * (see snapshot.ts); rows are what was accepted since.
+ */
+export interface DocumentStore {
+  readonly heads: Streams;
+  /** Durable when resolved. All rows or, after a rejection, any subset: the caller retries the same rows. */
+  appendRows(rows: readonly UpdateRow[]): Promise<void>;
+  /** Every committed row of the document's epoch, ordered by (node, seq). */
+  readRows(document: string, epoch: number): Promise<UpdateRow[]>;
+  /** Deletes exactly these rows. */
+  removeRows(ids: readonly RowId[]): Promise<void>;
+  /** Durable when resolved. The same id twice is the same part. */
+  putPart(part: StoredPart): Promise<void>;
+  getPart(document: string, id: string): Promise<Uint8Array | undefined>;
+  removeParts(document: string, ids: readonly string[]): Promise<void>;
+  /** Ids of all parts of a document with the time (ms) they were written, for sweeping what no head names. */
+  listParts(document: string): Promise<{ id: string; at: number }[]>;
+  /** Deletes rows and parts of the document (all epochs up to and including the given one). */
+  purge(document: string, upToEpoch: number): Promise<void>;
+}
+
+/** Who is on the other end of a socket. */
+export interface Identity {
+  readonly userId: string;
+  readonly sessionId: string;
+  readonly name: string;
+  /** CSS colour. */
+  readonly color: string;
+  /** Unix ms after which the socket must have presented a newer token, or is closed. */
+  readonly expiresAt: number;
+}
+
+export type Permission = "write" | "read" | "none";
+
+/** Who may come in. Asked at every open and again whenever `recheck` is called. */
+export interface Access {
+  /**
+   * The person behind a token. Throws Failure `unauthenticated`, `token_expired` or `session_revoked`; any other error
+   * means "cannot tell now" and becomes try_later. `ticket` is the y-websocket door, which also takes single-use tickets.
+   */
+  identify(token: string, door: "collab" | "yjs"): Promise<Identity>;
+  /** `none` also for documents that do not exist. */
+  permission(identity: Identity, document: DocumentName): Promise<Permission>;
+  /** Whether the session is still alive; asked on recheck. */
+  isLive(identity: Identity): Promise<boolean>;
+}
+
+/** Merges a document's pieces off the event loop when they are large. Implemented with a worker thread. */
+export interface Compactor {
+  /** V2 state of base + deltas + rows merged in one document, garbage collected; and its state vector. */
+  merge(input: { parts: readonly Uint8Array[]; updates: readonly Uint8Array[] }): Promise<Uint8Array>;
+  stop(): Promise<void>;
+}
+
+/** Structured log; ids and sizes only, never payloads or tokens. pino's shape. */
+export interface Log {
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+  error(fields: object, message: string): void;
+}

@@ -1,0 +1,12 @@
+export { assertNever } from "./kernel/assert-never.ts";
+export { DOCUMENT_KINDS, formatDocumentName, parseDocumentName } from "./documents.ts";
+export type { DocumentKind, DocumentName } from "./documents.ts";
+export { FAILURES, Failure, isFailureCode, shouldReconnect } from "./errors.ts";
+export type { FailureCode } from "./errors.ts";
+export { isId, newId } from "./ids.ts";
+export { CollabNotice, MESSAGE, READ_ONLY_REASONS, SYNC } from "./protocol/collab.ts";
+export type { ReadOnlyReason } from "./protocol/collab.ts";
+export { PROJECT_ROLES } from "./roles.ts";
+export type { ProjectRole } from "./roles.ts";
+export type { AppendOutcome, StreamEntry, Streams } from "./storage/streams.ts";
+export * from "./protocol/rest.ts";
