@@ -44,7 +44,7 @@ module.exports = {
       from: { path: "^(collab|terminal|shared)/src/", pathNot: "/src/(adapters/|testing)" },
       to: {
         dependencyTypes: ["core"],
-        pathNot: "^(node:)?(crypto|buffer|assert|events|timers/promises|stream|http)$",
+        pathNot: "^(node:)?(crypto|buffer|assert|events|timers/promises|stream|http|zlib)$",
       },
     },
     {

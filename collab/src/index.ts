@@ -7,6 +7,7 @@ export type {
   DocumentStore,
   Identity,
   Log,
+  MergeInput,
   Permission,
   RowId,
   StoredPart,

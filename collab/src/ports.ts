@@ -46,8 +46,8 @@ export interface DocumentStore {
   removeParts(document: string, ids: readonly string[]): Promise<void>;
   /** Ids of all parts of a document with the time (ms) they were written, for sweeping what no head names. */
   listParts(document: string): Promise<{ id: string; at: number }[]>;
-  /** Deletes rows and parts of the document (all epochs up to and including the given one). */
-  purge(document: string, upToEpoch: number): Promise<void>;
+  /** Deletes the rows of every epoch up to and including the given one. */
+  purgeRows(document: string, upToEpoch: number): Promise<void>;
 }
 
 /** Who is on the other end of a socket. */
@@ -76,10 +76,18 @@ export interface Access {
   isLive(identity: Identity): Promise<boolean>;
 }
 
-/** Merges a document's pieces off the event loop when they are large. Implemented with a worker thread. */
+export interface MergeInput {
+  /** A base is the merged and garbage-collected state of everything; a delta merely packs the updates. */
+  readonly kind: "base" | "delta";
+  /** Bodies of earlier parts, oldest first. Empty for a delta. */
+  readonly parts: readonly Uint8Array[];
+  /** Yjs updates, encoding V1. */
+  readonly updates: readonly Uint8Array[];
+}
+
+/** Makes the body of a part; large inputs are merged off the event loop. `part.ts` says what is in a body. */
 export interface Compactor {
-  /** V2 state of base + deltas + rows merged in one document, garbage collected; and its state vector. */
-  merge(input: { parts: readonly Uint8Array[]; updates: readonly Uint8Array[] }): Promise<Uint8Array>;
+  merge(input: MergeInput): Promise<Uint8Array>;
   stop(): Promise<void>;
 }
 
