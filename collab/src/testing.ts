@@ -1,0 +1,1 @@
+export { memoryDocumentStore } from "./testing/memory-document-store.ts";

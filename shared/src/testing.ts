@@ -1,0 +1,1 @@
+export { memoryStreams } from "./testing/memory-streams.ts";
