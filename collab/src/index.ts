@@ -1,3 +1,5 @@
+export { createCompactor } from "./adapters/compactor.ts";
+export { createCollab } from "./adapters/ws-endpoint.ts";
 export type { Collab, CollabDeps, CollabStats } from "./collab.ts";
 export { DEFAULT_LIMITS } from "./limits.ts";
 export type { CollabLimits } from "./limits.ts";

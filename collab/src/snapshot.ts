@@ -46,7 +46,9 @@ export function headStream(document: string): string {
 
 export async function readHead(store: DocumentStore, document: string): Promise<{ head: Head; at: number }> {
   const found = await store.heads.head(headStream(document));
-  return found === undefined ? { head: FIRST, at: 0 } : { head: found.entry as unknown as Head, at: found.at };
+  return found === undefined
+    ? { head: FIRST, at: 0 }
+    : { head: found.entry as unknown as Head, at: found.at };
 }
 
 /** Everything that is stored of a document, consistent as described above. */

@@ -12,7 +12,12 @@ export type StoreHealthEvent =
   | { readonly type: "failed"; readonly now: number }
   | { readonly type: "committed"; readonly backlogBytes: number }
   /** Looks at the oldest update that is not committed, whether a commit failed or merely never came back. */
-  | { readonly type: "tick"; readonly now: number; readonly oldest: number | undefined; readonly backlogBytes: number };
+  | {
+      readonly type: "tick";
+      readonly now: number;
+      readonly oldest: number | undefined;
+      readonly backlogBytes: number;
+    };
 
 export type StoreHealthEffect = "close-writes" | "open-writes";
 
@@ -28,7 +33,11 @@ interface Step {
 
 export const HEALTHY: StoreHealth = { state: "healthy" };
 
-export function stepStoreHealth(health: StoreHealth, event: StoreHealthEvent, bounds: StoreHealthBounds): Step {
+export function stepStoreHealth(
+  health: StoreHealth,
+  event: StoreHealthEvent,
+  bounds: StoreHealthBounds,
+): Step {
   switch (event.type) {
     case "failed":
       return health.state === "healthy" ? { health: { state: "failing", since: event.now } } : { health };

@@ -176,7 +176,11 @@ export class UpdateLog {
   #release(): void {
     const waiting = this.#waiting;
     let head = this.#waitingHead;
-    for (let next = waiting[head]; next !== undefined && next.position <= this.committed; next = waiting[head]) {
+    for (
+      let next = waiting[head];
+      next !== undefined && next.position <= this.committed;
+      next = waiting[head]
+    ) {
       head += 1;
       next.waiter.committed();
     }

@@ -41,7 +41,11 @@ export function addressPrefix(address: string | undefined): Uint8Array {
   return message(address, () => {});
 }
 
-export function syncMessage(address: string | undefined, kind: keyof typeof SYNC, body: Uint8Array): Uint8Array {
+export function syncMessage(
+  address: string | undefined,
+  kind: keyof typeof SYNC,
+  body: Uint8Array,
+): Uint8Array {
   return message(address, (encoder) => {
     encoding.writeVarUint(encoder, MESSAGE.sync);
     encoding.writeVarUint(encoder, SYNC[kind]);

@@ -1,0 +1,11 @@
+import { parentPort, workerData } from "node:worker_threads";
+import { mergeParts } from "../part.ts";
+import type { MergeInput } from "../ports.ts";
+
+/** One merge, then the thread ends. An error travels as text: a damaged part must not take the server down. */
+try {
+  const body = mergeParts(workerData as MergeInput);
+  parentPort?.postMessage({ body });
+} catch (error) {
+  parentPort?.postMessage({ error: error instanceof Error ? error.message : String(error) });
+}

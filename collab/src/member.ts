@@ -1,0 +1,281 @@
+import type { Connection } from "@hocuspocus/server";
+import { MESSAGE, SYNC, type ReadOnlyReason } from "@scriptorium/shared";
+import type { Awareness } from "y-protocols/awareness";
+import { encodeAwarenessUpdate } from "y-protocols/awareness";
+import * as Y from "yjs";
+import { readInbound, type Inbound } from "./inbound.ts";
+import type { Link, OpenDocument } from "./link.ts";
+import type { Identity, Permission } from "./ports.ts";
+import { readPresence, signState, writePresence, type PresenceEntry } from "./presence.ts";
+import type { Room } from "./room.ts";
+import type { Waiter } from "./update-log.ts";
+import {
+  addressPrefix,
+  authenticatedMessage,
+  awarenessMessage,
+  frame,
+  noticeMessage,
+  syncMessage,
+  syncStatusMessage,
+} from "./wire.ts";
+
+/**
+ * The transaction origin of this member's updates. `local` with skipStoreHooks keeps Hocuspocus from running its
+ * debounced whole-document store; durability is the update log's.
+ */
+export interface MemberOrigin {
+  readonly source: "local";
+  readonly skipStoreHooks: true;
+  readonly context: { readonly member: Member };
+}
+
+/** One client's hold on one document: permission, acknowledgements, catching up, presence. */
+export class Member implements OpenDocument, Waiter {
+  readonly address: string;
+  readonly prefix: Uint8Array;
+  readonly link: Link;
+  readonly room: Room;
+  readonly connection: Connection;
+  identity: Identity;
+  permission: Permission;
+  readonly #origin: MemberOrigin;
+  /** Sync step 1 was answered: from here on broadcasts complete the client's state. */
+  #synced = false;
+  /** What the client had when the first broadcast was withheld from it. */
+  #missingSince: Uint8Array | undefined;
+  #presenceMissed = false;
+  /** Refused updates whose acks the client still waits for; a step 2 that answers `resume` brings them again. */
+  #owed = 0;
+  /** Why each step 1 that the client has yet to answer was sent. The client counts only the handshake's as a change. */
+  readonly #asked: ("handshake" | "resume")[] = [];
+  #ack: Uint8Array | undefined;
+  #presenceAt = Number.NEGATIVE_INFINITY;
+  #presenceTimer: NodeJS.Timeout | undefined;
+  readonly #presencePending = new Map<number, PresenceEntry>();
+
+  constructor(
+    room: Room,
+    link: Link,
+    opened: { connection: Connection; identity: Identity; permission: Permission },
+  ) {
+    this.room = room;
+    this.link = link;
+    this.connection = opened.connection;
+    this.identity = opened.identity;
+    this.permission = opened.permission;
+    this.address = opened.connection.messageAddress;
+    this.prefix = addressPrefix(this.address);
+    this.#origin = { source: "local", skipStoreHooks: true, context: { member: this } };
+  }
+
+  get #addressOnWire(): string | undefined {
+    return this.link.door === "yjs" ? undefined : this.address;
+  }
+
+  get readOnly(): ReadOnlyReason | null {
+    if (this.permission !== "write") return "role";
+    if (this.room.retiredAlready) return "draining";
+    return this.room.writable ? null : "store";
+  }
+
+  // --- inbound ---
+
+  receive(data: Uint8Array, start: number): void {
+    const message = readInbound(data, start);
+    if (message === undefined) return this.link.refuse("bad_request", "malformed or unknown message");
+    this.#handle(message);
+  }
+
+  #handle(message: Inbound): void {
+    switch (message.type) {
+      case "update":
+      case "step2":
+        return this.#receiveUpdate(message.update, message.type);
+      case "awareness":
+        return this.#receivePresence(message.update);
+      case "step1":
+        return this.#receiveStateVector(message.stateVector);
+      case "query-awareness":
+        return this.#sendPresence();
+      case "token":
+        return this.room.renew(this, message.token);
+      case "close":
+        return this.connection.close({ code: 1000, reason: "provider_initiated" });
+    }
+  }
+
+  #receiveStateVector(stateVector: Uint8Array): void {
+    const reply = this.room.diff(stateVector);
+    if (reply === "malformed") return this.link.refuse("bad_request", "malformed state vector");
+    if (reply === "retired") return this.reset();
+    this.#synced = true;
+    this.#missingSince = undefined;
+    this.link.queue(frame(syncMessage(this.#addressOnWire, "step2", reply)));
+    this.#ask("handshake");
+  }
+
+  #ask(why: "handshake" | "resume"): void {
+    this.#asked.push(why);
+    const stateVector = Y.encodeStateVector(this.room.document);
+    this.link.queue(frame(syncMessage(this.#addressOnWire, "step1", stateVector)));
+  }
+
+  #receiveUpdate(update: Uint8Array, kind: "step2" | "update"): void {
+    if (!this.#synced) return this.link.refuse("bad_request", "sync step 1 first");
+    const resumed = kind === "step2" && this.#asked.shift() === "resume";
+    const reason = this.readOnly;
+    const position =
+      reason === null
+        ? this.room.apply(update, this.#origin)
+        : this.#refuseUpdate(update, { kind, reason, resumed });
+    if (position === "refused") return;
+    if (position === "malformed") return this.link.refuse("bad_request", "malformed update");
+    if (position === "full") return this.link.refuse("document_too_large", "");
+    if (!resumed) return this.room.log.whenCommitted(position, this);
+    for (; this.#owed > 0; this.#owed -= 1) this.room.log.whenCommitted(position, this);
+  }
+
+  /** An update that may not be applied now; a step 2 without news is fine all the same. */
+  #refuseUpdate(
+    update: Uint8Array,
+    refused: { kind: "step2" | "update"; reason: ReadOnlyReason; resumed: boolean },
+  ): number | "refused" | "malformed" {
+    if (refused.kind === "step2") {
+      const known = this.room.contains(update);
+      if (known === "malformed") return known;
+      if (known) return this.room.lastPosition;
+    }
+    if (!refused.resumed) this.#owed += 1;
+    if (refused.reason !== "role") return "refused";
+    if (this.link.door === "collab") this.link.queueAck(frame(syncStatusMessage(this.address, false)));
+    // A y-websocket client cannot be told: closing is the only honest answer to an edit that will not be kept.
+    else this.link.refuse("forbidden", "read only");
+    return "refused";
+  }
+
+  /** The log has committed one message of this member. */
+  committed(): void {
+    if (this.link.door === "yjs") return;
+    this.#ack ??= frame(syncStatusMessage(this.address, true));
+    this.link.queueAck(this.#ack);
+  }
+
+  // --- outbound ---
+
+  /** A message from Hocuspocus. Broadcasts are subject to the byte budget; the rest is small and rare. */
+  deliver(data: Uint8Array): void {
+    const type = data[this.prefix.length];
+    if (type === MESSAGE.sync && data[this.prefix.length + 1] === SYNC.update)
+      return this.#deliverUpdate(data);
+    if (type === MESSAGE.awareness) return this.#deliverPresence(data);
+    if (this.link.door === "collab") this.link.queue(frame(data));
+    else if (type === MESSAGE.close) this.link.end(1000, "closed");
+  }
+
+  #deliverUpdate(data: Uint8Array): void {
+    const broadcast = this.room.updateBroadcast(data, this.prefix.length);
+    if (!this.#synced || broadcast.soleAuthor === this || this.#missingSince !== undefined) return;
+    if (this.link.hasRoom) this.link.queue(this.link.door === "yjs" ? broadcast.bare : broadcast.addressed);
+    else this.#missingSince = broadcast.stateBefore();
+  }
+
+  #deliverPresence(data: Uint8Array): void {
+    const broadcast = this.room.presenceBroadcast(data, this.prefix.length);
+    if (broadcast.soleAuthor === this) return;
+    if (this.link.hasRoom) this.link.queue(this.link.door === "yjs" ? broadcast.bare : broadcast.addressed);
+    else this.#presenceMissed = true;
+  }
+
+  catchUp(): void {
+    if (this.#missingSince !== undefined) {
+      const diff = Y.encodeStateAsUpdate(this.room.document, this.#missingSince);
+      this.#missingSince = undefined;
+      this.room.countResync();
+      this.link.queue(frame(syncMessage(this.#addressOnWire, "update", diff)));
+    }
+    if (this.#presenceMissed) this.#sendPresence();
+  }
+
+  #sendPresence(): void {
+    this.#presenceMissed = false;
+    const awareness: Awareness = this.room.document.awareness;
+    const update = encodeAwarenessUpdate(awareness, [...awareness.getStates().keys()]);
+    this.link.queue(frame(awarenessMessage(this.#addressOnWire, update)));
+  }
+
+  /** Tells the client what it may do now. */
+  announce(): void {
+    if (this.link.door === "yjs") return;
+    const { readOnly } = this;
+    this.connection.readOnly = readOnly !== null;
+    this.link.queue(frame(authenticatedMessage(this.address, readOnly !== null)));
+    this.#notice(readOnly);
+  }
+
+  /** The first `announce`: Hocuspocus has sent "authenticated" itself. */
+  greet(): void {
+    if (this.link.door === "collab") this.#notice(this.readOnly);
+  }
+
+  #notice(readOnly: ReadOnlyReason | null): void {
+    this.link.queue(frame(noticeMessage(this.address, { type: "state", epoch: this.room.epoch, readOnly })));
+  }
+
+  /** Writing is possible again: asks the client for what was refused meanwhile. */
+  resume(): void {
+    if (this.readOnly === null && this.#synced) this.#ask("resume");
+  }
+
+  /** The local copy of this client belongs to a lineage that was replaced. */
+  reset(): void {
+    if (this.link.door === "collab")
+      this.link.queue(frame(noticeMessage(this.address, { type: "reset", epoch: this.room.epoch })));
+    this.link.refuse("document_replaced", "");
+  }
+
+  askForToken(): void {
+    this.connection.requestToken();
+  }
+
+  // --- presence ---
+
+  #receivePresence(update: Uint8Array): void {
+    const entries = readPresence(update);
+    if (entries === undefined) return this.link.refuse("bad_request", "malformed presence");
+    const limit = this.room.limits.awarenessBytes;
+    if (entries.some((entry) => entry.state.length > limit))
+      return this.link.refuse("payload_too_large", "presence");
+    for (const entry of entries) this.#presencePending.set(entry.client, entry);
+    this.#passPresence();
+  }
+
+  /** At most awarenessPerSecond; what comes faster is coalesced to the latest state of each client id. */
+  #passPresence(): void {
+    if (this.#presenceTimer !== undefined) return;
+    const now = this.room.now();
+    const wait = this.#presenceAt + 1000 / this.room.limits.awarenessPerSecond - now;
+    if (wait > 0) {
+      this.#presenceTimer = setTimeout(() => {
+        this.#presenceTimer = undefined;
+        this.#passPresence();
+      }, wait);
+      return;
+    }
+    this.#presenceAt = now;
+    const signed: PresenceEntry[] = [];
+    for (const entry of this.#presencePending.values()) {
+      const state = signState(entry.state, this.identity);
+      if (state !== undefined && this.room.claim(entry.client, this)) signed.push({ ...entry, state });
+      else this.room.countRefused();
+    }
+    this.#presencePending.clear();
+    if (signed.length > 0) this.room.applyPresence(this, writePresence(signed));
+  }
+
+  /** The document is closed for this client. */
+  left(): void {
+    clearTimeout(this.#presenceTimer);
+    this.#presenceTimer = undefined;
+    this.link.left(this);
+  }
+}

@@ -1,0 +1,307 @@
+import type { Document } from "@hocuspocus/server";
+import * as Y from "yjs";
+import { readInbound } from "./inbound.ts";
+import type { CollabLimits } from "./limits.ts";
+import type { Member, MemberOrigin } from "./member.ts";
+import type { UpdateLog } from "./update-log.ts";
+import { frame } from "./wire.ts";
+
+/** The origin of everything that comes from the store; the log never sees it again. */
+export const STORED = { source: "local", skipStoreHooks: true, stored: true } as const;
+
+/** What a room tells the lobby that owns it. */
+export interface RoomOwner {
+  readonly limits: CollabLimits;
+  readonly log: UpdateLog;
+  readonly node: string;
+  now(): number;
+  renew(member: Member, token: string): void;
+  /** Enough has been logged since the last compaction. */
+  wantsCompaction(room: Room): void;
+  countRefused(): void;
+  countResync(): void;
+}
+
+/** A broadcast of Hocuspocus, framed once for all sockets of a dialect. */
+export interface Broadcast {
+  /** The only author of what is in it: that client has it already. */
+  readonly soleAuthor: Member | undefined;
+  readonly addressed: Buffer;
+  readonly bare: Buffer;
+  /** State vector of the document without what is in this broadcast. */
+  stateBefore(): Uint8Array;
+}
+
+export interface RoomState {
+  readonly document: Document;
+  readonly epoch: number;
+  readonly retired: readonly number[];
+  /** Rows that the store holds beside the parts. */
+  readonly rows: { count: number; bytes: number };
+  /** The state that loading produced, as one update; the first clients to open are sent these very bytes. */
+  readonly loaded: Uint8Array | undefined;
+}
+
+/** Encoded state that is re-measured when the estimate has grown by this share of the limit. */
+const MEASURE_SHARE = 0.1;
+
+/** One live document: what is accepted goes to the log, what Hocuspocus broadcasts is framed once. */
+export class Room {
+  readonly document: Document;
+  readonly epoch: number;
+  readonly members = new Set<Member>();
+  /** Position of the last row of this document in the log. */
+  lastPosition = 0;
+  rowsSince: { count: number; bytes: number };
+  compacting = false;
+  /** Replaced or removed: nobody may join this instance any more. */
+  retiredAlready = false;
+  readonly #owner: RoomOwner;
+  readonly #retired: ReadonlySet<number>;
+  #seq = 0;
+  /** Bytes of the encoded state, never less than they are. */
+  #bytes: number;
+  #measuredAt = 0;
+  #full: Uint8Array | undefined;
+  /** Authors since the last broadcast; undefined when somebody else than a member took part. */
+  #authors: Set<Member> | undefined = new Set();
+  #authorsSealed = false;
+  #presenceAuthors: Set<Member> | undefined = new Set();
+  #presenceSealed = false;
+  /** Whose presence is being applied right now; none for a removal by time-out or by leaving. */
+  #presenceAuthor: Member | undefined;
+  readonly #owners = new Map<number, Member>();
+  #lastUpdate: { data: Uint8Array; broadcast: Broadcast } | undefined;
+  #lastPresence: { data: Uint8Array; broadcast: Broadcast } | undefined;
+
+  constructor(owner: RoomOwner, state: RoomState) {
+    this.#owner = owner;
+    this.document = state.document;
+    this.epoch = state.epoch;
+    this.rowsSince = { ...state.rows };
+    this.#retired = new Set(state.retired);
+    this.#full = state.loaded;
+    this.#bytes = state.loaded?.length ?? 0;
+    state.document.on("update", (update: Uint8Array, origin: unknown) => this.#updated(update, origin));
+    state.document.awareness.on("update", () => this.#presenceUpdated());
+  }
+
+  get limits(): CollabLimits {
+    return this.#owner.limits;
+  }
+
+  get log(): UpdateLog {
+    return this.#owner.log;
+  }
+
+  get writable(): boolean {
+    return this.#owner.log.writable;
+  }
+
+  get uncommitted(): boolean {
+    return this.lastPosition > this.#owner.log.committed;
+  }
+
+  now(): number {
+    return this.#owner.now();
+  }
+
+  renew(member: Member, token: string): void {
+    this.#owner.renew(member, token);
+  }
+
+  countRefused(): void {
+    this.#owner.countRefused();
+  }
+
+  countResync(): void {
+    this.#owner.countResync();
+  }
+
+  // --- updates ---
+
+  /** Applies a client's update. Returns the log position after which it may be acknowledged. */
+  apply(update: Uint8Array, origin: MemberOrigin): number | "full" | "malformed" {
+    if (this.#bytes + update.length > this.limits.documentBytes && !this.#hasRoomFor(update)) return "full";
+    const { store } = this.document;
+    const { pendingStructs, pendingDs } = store;
+    try {
+      Y.applyUpdate(this.document, update, origin);
+    } catch {
+      // Yjs decodes before it integrates; what it had integrated when it gave up has been logged like any update.
+      return "malformed";
+    }
+    // Parts that wait for something missing raise no event, but they are accepted all the same: log the raw bytes.
+    const parked = store.pendingStructs !== pendingStructs || store.pendingDs !== pendingDs;
+    if (parked && (store.pendingStructs !== null || store.pendingDs !== null))
+      this.#append(Uint8Array.from(update), origin.context.member);
+    return this.lastPosition;
+  }
+
+  #hasRoomFor(update: Uint8Array): boolean {
+    const { documentBytes } = this.limits;
+    // The estimate only grows; measure again, but not for every keystroke of a nearly full document.
+    if (this.#bytes - this.#measuredAt > documentBytes * MEASURE_SHARE || this.#measuredAt === 0) {
+      this.#bytes = this.fullState().length;
+      this.#measuredAt = this.#bytes;
+    }
+    return this.#bytes + update.length <= documentBytes;
+  }
+
+  #updated(update: Uint8Array, origin: unknown): void {
+    if (origin === STORED) return;
+    const author = memberOf(origin);
+    this.#full = undefined;
+    this.#noteAuthor(author);
+    this.#append(update, author);
+  }
+
+  #append(update: Uint8Array, author: Member | undefined): void {
+    this.#seq += 1;
+    this.#bytes += update.length;
+    this.lastPosition = this.log.append({
+      document: this.document.name,
+      epoch: this.epoch,
+      node: this.#owner.node,
+      seq: this.#seq,
+      at: this.#owner.now(),
+      by: author?.identity.userId ?? "",
+      update,
+    });
+    this.rowsSince.count += 1;
+    this.rowsSince.bytes += update.length;
+    const { compactRows, compactBytes } = this.limits;
+    if (this.compacting || (this.rowsSince.count < compactRows && this.rowsSince.bytes < compactBytes))
+      return;
+    this.#owner.wantsCompaction(this);
+  }
+
+  /** Whether the document has everything in this update already. */
+  contains(update: Uint8Array): boolean | "malformed" {
+    try {
+      return Y.snapshotContainsUpdate(Y.snapshot(this.document), update);
+    } catch {
+      return "malformed";
+    }
+  }
+
+  /** The whole state as one V1 update, kept until the next change: a crowd that opens the document encodes it once. */
+  fullState(): Uint8Array {
+    this.#full ??= Y.encodeStateAsUpdate(this.document);
+    return this.#full;
+  }
+
+  /** What a client with this state vector lacks. `retired`: its copy belongs to a lineage that was replaced. */
+  diff(stateVector: Uint8Array): Uint8Array | "malformed" | "retired" {
+    let known: Map<number, number>;
+    try {
+      known = Y.decodeStateVector(stateVector);
+    } catch {
+      return "malformed";
+    }
+    if (known.size === 0) return this.fullState();
+    for (const client of this.#retired) if (known.has(client)) return "retired";
+    return Y.encodeStateAsUpdate(this.document, stateVector);
+  }
+
+  // --- broadcasts ---
+
+  #noteAuthor(author: Member | undefined): void {
+    if (this.#authorsSealed) {
+      this.#authors = new Set();
+      this.#authorsSealed = false;
+    }
+    if (author === undefined) this.#authors = undefined;
+    else this.#authors?.add(author);
+  }
+
+  updateBroadcast(data: Uint8Array, prefixLength: number): Broadcast {
+    this.#authorsSealed = true;
+    if (this.#lastUpdate?.data !== data)
+      this.#lastUpdate = { data, broadcast: this.#frame(data, prefixLength, this.#authors) };
+    return this.#lastUpdate.broadcast;
+  }
+
+  presenceBroadcast(data: Uint8Array, prefixLength: number): Broadcast {
+    this.#presenceSealed = true;
+    if (this.#lastPresence?.data !== data)
+      this.#lastPresence = { data, broadcast: this.#frame(data, prefixLength, this.#presenceAuthors) };
+    return this.#lastPresence.broadcast;
+  }
+
+  #frame(data: Uint8Array, prefixLength: number, authors: Set<Member> | undefined): Broadcast {
+    const [first] = authors ?? [];
+    let bare: Buffer | undefined;
+    let before: Uint8Array | undefined;
+    return {
+      soleAuthor: authors?.size === 1 ? first : undefined,
+      addressed: frame(data),
+      get bare() {
+        bare ??= frame(data.subarray(prefixLength));
+        return bare;
+      },
+      stateBefore: () => {
+        before ??= stateWithout(this.document, data, prefixLength);
+        return before;
+      },
+    };
+  }
+
+  // --- presence ---
+
+  /** Binds a Yjs client id to the first member that shows it. Another person's id is refused; one's own can move. */
+  claim(client: number, member: Member): boolean {
+    const owner = this.#owners.get(client);
+    if (owner === member) return true;
+    if (owner !== undefined) {
+      if (owner.identity.userId !== member.identity.userId) return false;
+      // A reconnect that overtakes the close of the old socket: that close must not remove the caret of the new one.
+      this.document.getClients(owner.connection).delete(client);
+      this.document.getClients(member.connection).add(client);
+    }
+    this.#owners.set(client, member);
+    return true;
+  }
+
+  applyPresence(member: Member, update: Uint8Array): void {
+    this.#presenceAuthor = member;
+    this.document.applyAwarenessUpdate(member.connection, update);
+    this.#presenceAuthor = undefined;
+  }
+
+  #presenceUpdated(): void {
+    if (this.#presenceSealed) {
+      this.#presenceAuthors = new Set();
+      this.#presenceSealed = false;
+    }
+    if (this.#presenceAuthor === undefined) this.#presenceAuthors = undefined;
+    else this.#presenceAuthors?.add(this.#presenceAuthor);
+  }
+
+  // --- members ---
+
+  join(member: Member): void {
+    this.members.add(member);
+  }
+
+  leave(member: Member): void {
+    this.members.delete(member);
+    for (const [client, owner] of this.#owners) if (owner === member) this.#owners.delete(client);
+    member.left();
+  }
+}
+
+function memberOf(origin: unknown): Member | undefined {
+  return (origin as Partial<MemberOrigin> | null)?.context?.member;
+}
+
+/** The document's state vector, with every client that the broadcast update advances set back to before it. */
+function stateWithout(document: Y.Doc, data: Uint8Array, prefixLength: number): Uint8Array {
+  const vector = Y.decodeStateVector(Y.encodeStateVector(document));
+  const inbound = readInbound(data, prefixLength);
+  if (inbound?.type === "update") {
+    for (const [client, from] of Y.parseUpdateMeta(inbound.update).from)
+      vector.set(client, Math.min(from, vector.get(client) ?? 0));
+  }
+  return Y.encodeStateVector(vector);
+}
