@@ -24,7 +24,7 @@ export function createCompaction(deps: CompactionDeps, serial: Serial): Compacti
 
   async function once(room: Room): Promise<void> {
     const { name } = room.document;
-    if (stopped || room.retiredAlready) return;
+    if (stopped || room.ended) return;
     const taken = { ...room.rowsSince };
     try {
       const result = await serial(name, () => compact(deps, name));

@@ -30,6 +30,8 @@ export interface OpenDocument {
   readonly address: string;
   /** The encoded address that every message of the Hocuspocus dialect begins with. */
   readonly prefix: Uint8Array;
+  /** Replaced when the client shows a newer token. */
+  identity: Identity;
   /** A message from the client whose type begins at `start`. */
   receive(data: Uint8Array, start: number): void;
   /** A message from Hocuspocus, with its address. */

@@ -5,6 +5,7 @@ import { encodeAwarenessUpdate } from "y-protocols/awareness";
 import * as Y from "yjs";
 import { readInbound, type Inbound } from "./inbound.ts";
 import type { Link, OpenDocument } from "./link.ts";
+import { MemberOrigin } from "./origin.ts";
 import type { Identity, Permission } from "./ports.ts";
 import { readPresence, signState, writePresence, type PresenceEntry } from "./presence.ts";
 import type { Room } from "./room.ts";
@@ -18,16 +19,6 @@ import {
   syncMessage,
   syncStatusMessage,
 } from "./wire.ts";
-
-/**
- * The transaction origin of this member's updates. `local` with skipStoreHooks keeps Hocuspocus from running its
- * debounced whole-document store; durability is the update log's.
- */
-export interface MemberOrigin {
-  readonly source: "local";
-  readonly skipStoreHooks: true;
-  readonly context: { readonly member: Member };
-}
 
 /** One client's hold on one document: permission, acknowledgements, catching up, presence. */
 export class Member implements OpenDocument, Waiter {
@@ -65,7 +56,7 @@ export class Member implements OpenDocument, Waiter {
     this.permission = opened.permission;
     this.address = opened.connection.messageAddress;
     this.prefix = addressPrefix(this.address);
-    this.#origin = { source: "local", skipStoreHooks: true, context: { member: this } };
+    this.#origin = new MemberOrigin(this);
   }
 
   get #addressOnWire(): string | undefined {
@@ -74,7 +65,7 @@ export class Member implements OpenDocument, Waiter {
 
   get readOnly(): ReadOnlyReason | null {
     if (this.permission !== "write") return "role";
-    if (this.room.retiredAlready) return "draining";
+    if (this.room.ended) return "draining";
     return this.room.writable ? null : "store";
   }
 

@@ -2,12 +2,10 @@ import type { Document } from "@hocuspocus/server";
 import * as Y from "yjs";
 import { readInbound } from "./inbound.ts";
 import type { CollabLimits } from "./limits.ts";
-import type { Member, MemberOrigin } from "./member.ts";
+import type { Member } from "./member.ts";
+import { MemberOrigin, STORED } from "./origin.ts";
 import type { UpdateLog } from "./update-log.ts";
 import { frame } from "./wire.ts";
-
-/** The origin of everything that comes from the store; the log never sees it again. */
-export const STORED = { source: "local", skipStoreHooks: true, stored: true } as const;
 
 /** What a room tells the lobby that owns it. */
 export interface RoomOwner {
@@ -55,7 +53,7 @@ export class Room {
   rowsSince: { count: number; bytes: number };
   compacting = false;
   /** Replaced or removed: nobody may join this instance any more. */
-  retiredAlready = false;
+  ended = false;
   readonly #owner: RoomOwner;
   readonly #retired: ReadonlySet<number>;
   #seq = 0;
@@ -134,7 +132,7 @@ export class Room {
     // Parts that wait for something missing raise no event, but they are accepted all the same: log the raw bytes.
     const parked = store.pendingStructs !== pendingStructs || store.pendingDs !== pendingDs;
     if (parked && (store.pendingStructs !== null || store.pendingDs !== null))
-      this.#append(Uint8Array.from(update), origin.context.member);
+      this.#append(Uint8Array.from(update), origin.member);
     return this.lastPosition;
   }
 
@@ -150,7 +148,7 @@ export class Room {
 
   #updated(update: Uint8Array, origin: unknown): void {
     if (origin === STORED) return;
-    const author = memberOf(origin);
+    const author = origin instanceof MemberOrigin ? origin.member : undefined;
     this.#full = undefined;
     this.#noteAuthor(author);
     this.#append(update, author);
@@ -289,10 +287,6 @@ export class Room {
     for (const [client, owner] of this.#owners) if (owner === member) this.#owners.delete(client);
     member.left();
   }
-}
-
-function memberOf(origin: unknown): Member | undefined {
-  return (origin as Partial<MemberOrigin> | null)?.context?.member;
 }
 
 /** The document's state vector, with every client that the broadcast update advances set back to before it. */

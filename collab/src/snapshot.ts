@@ -1,4 +1,5 @@
 import { Failure, newId } from "@scriptorium/shared";
+import { z } from "zod";
 import type { Compactor, DocumentStore, Log, RowId, UpdateRow } from "./ports.ts";
 import type { CollabLimits } from "./limits.ts";
 
@@ -13,20 +14,16 @@ import type { CollabLimits } from "./limits.ts";
  * A crash between any two steps leaves an orphan part (swept by age) or rows that are in a part too (harmless).
  */
 
-interface PartRef {
-  readonly id: string;
-  readonly bytes: number;
-}
-
-/** The entry of a head stream. */
-export interface Head {
-  readonly epoch: number;
+/** The entry of a head stream. Checked when read: a damaged head is an error, never an empty document. */
+const Head = z.object({
+  epoch: z.number().int().positive(),
   /** The base first, then deltas in the order of their making. Empty: everything is in rows. */
-  readonly parts: readonly PartRef[];
+  parts: z.array(z.object({ id: z.string(), bytes: z.number() })).readonly(),
   /** Yjs client ids of replaced lineages: a client that knows one of them must start over. */
-  readonly retired: readonly number[];
-  readonly deleted: boolean;
-}
+  retired: z.array(z.number()).readonly(),
+  deleted: z.boolean(),
+});
+type Head = Readonly<z.infer<typeof Head>>;
 
 const FIRST: Head = { epoch: 1, parts: [], retired: [], deleted: false };
 
@@ -46,9 +43,7 @@ export function headStream(document: string): string {
 
 export async function readHead(store: DocumentStore, document: string): Promise<{ head: Head; at: number }> {
   const found = await store.heads.head(headStream(document));
-  return found === undefined
-    ? { head: FIRST, at: 0 }
-    : { head: found.entry as unknown as Head, at: found.at };
+  return found === undefined ? { head: FIRST, at: 0 } : { head: Head.parse(found.entry), at: found.at };
 }
 
 /** Everything that is stored of a document, consistent as described above. */
@@ -148,7 +143,7 @@ async function publish(store: DocumentStore, document: string, next: Publication
   const stream = headStream(document);
   const outcome = await store.heads.append(stream, {
     at: next.at,
-    entry: next.head as unknown as Record<string, unknown>,
+    entry: { ...next.head },
     op: next.op,
   });
   if (outcome === "taken") return false;

@@ -42,7 +42,8 @@ export class UpdateLog {
   #lastStart = Number.NEGATIVE_INFINITY;
   #waiting: { position: number; waiter: Waiter }[] = [];
   #waitingHead = 0;
-  #scheduled: NodeJS.Timeout | NodeJS.Immediate | undefined;
+  /** Takes back the scheduled commit; undefined when none is scheduled. */
+  #unschedule: (() => void) | undefined;
   #ticker: NodeJS.Timeout | undefined;
   #health: StoreHealth = HEALTHY;
   #stopped = false;
@@ -90,7 +91,8 @@ export class UpdateLog {
   /** No more commits are started. Call after `flushed`; what is left then is lost, and was never acknowledged. */
   stop(): void {
     this.#stopped = true;
-    this.#unschedule();
+    this.#unschedule?.();
+    this.#unschedule = undefined;
     clearInterval(this.#ticker);
     this.#ticker = undefined;
   }
@@ -100,20 +102,19 @@ export class UpdateLog {
    * start of the one before, which bounds the number of fsyncs a second without adding latency to a quiet document.
    */
   #schedule(): void {
-    if (this.#scheduled !== undefined || this.#inFlight.length > 0 || this.#stopped) return;
+    if (this.#unschedule !== undefined || this.#inFlight.length > 0 || this.#stopped) return;
     const wait = this.#lastStart + this.#deps.limits.commitPaceMs - this.#deps.now();
     const start = (): void => {
-      this.#scheduled = undefined;
+      this.#unschedule = undefined;
       void this.#commit();
     };
-    this.#scheduled = wait > 0 ? setTimeout(start, wait) : setImmediate(start);
-  }
-
-  #unschedule(): void {
-    if (this.#scheduled === undefined) return;
-    clearTimeout(this.#scheduled as NodeJS.Timeout);
-    clearImmediate(this.#scheduled as NodeJS.Immediate);
-    this.#scheduled = undefined;
+    if (wait > 0) {
+      const timer = setTimeout(start, wait);
+      this.#unschedule = () => clearTimeout(timer);
+    } else {
+      const immediate = setImmediate(start);
+      this.#unschedule = () => clearImmediate(immediate);
+    }
   }
 
   /** Takes the next batch within commitRows and commitBytes; at least one row. */

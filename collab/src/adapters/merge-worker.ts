@@ -4,7 +4,8 @@ import type { MergeInput } from "../ports.ts";
 
 /** One merge, then the thread ends. An error travels as text: a damaged part must not take the server down. */
 try {
-  const body = mergeParts(workerData as MergeInput);
+  const input: MergeInput = workerData;
+  const body = mergeParts(input);
   parentPort?.postMessage({ body });
 } catch (error) {
   parentPort?.postMessage({ error: error instanceof Error ? error.message : String(error) });

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
-import type { Socket } from "node:net";
+import { Socket } from "node:net";
 import { WebSocketServer, type WebSocket } from "ws";
 import { FAILURES, parseDocumentName, type FailureCode } from "@scriptorium/shared";
 import type { Collab, CollabDeps } from "../collab.ts";
@@ -99,8 +99,10 @@ export function createCollab(deps: CollabDeps): Collab {
     if (target === undefined) return false;
     if (typeof target === "string") answer(socket, target);
     else if (!deps.allowOrigin(request.headers.origin, request.headers.host)) answer(socket, "forbidden");
-    else if (!core.accepting) answer(socket, "try_later");
-    else server.handleUpgrade(request, socket, head, (ws) => accept(ws, socket as Socket, target));
+    else if (!core.accepting()) answer(socket, "try_later");
+    else if (socket instanceof Socket)
+      server.handleUpgrade(request, socket, head, (ws) => accept(ws, socket, target));
+    else answer(socket, "internal");
     return true;
   }
 
@@ -120,5 +122,5 @@ export function createCollab(deps: CollabDeps): Collab {
     ws.on("close", () => core.disconnect(link));
   }
 
-  return { ...core, stats: core.stats, upgrade, stop: (deadlineMs) => core.stop(deadlineMs) };
+  return { ...core, upgrade };
 }

@@ -1,0 +1,67 @@
+import { Failure, parseDocumentName } from "@scriptorium/shared";
+import type { Link } from "./link.ts";
+import type { Member } from "./member.ts";
+import type { Access, Log } from "./ports.ts";
+
+export interface AdmissionDeps {
+  readonly access: Access;
+  readonly log: Log;
+  readonly links: () => Iterable<Link>;
+  readonly members: () => Iterable<Member>;
+}
+
+/** Who may stay: renewed tokens, ended sessions, changed roles. Acts on sockets that are open. */
+export interface Admission {
+  /** A client has shown a newer token on an open document. Never rejects. */
+  renew(member: Member, token: string): Promise<void>;
+  recheckUser(userId: string): Promise<void>;
+  revokeSession(sessionId: string): void;
+}
+
+export function createAdmission({ access, log, links, members }: AdmissionDeps): Admission {
+  async function recheck(member: Member): Promise<void> {
+    const name = parseDocumentName(member.room.document.name);
+    if (name === undefined) return;
+    if (!(await access.isLive(member.identity))) return member.link.refuse("session_revoked", "");
+    const permission = await access.permission(member.identity, name);
+    if (permission === "none") return member.link.refuse("forbidden", "");
+    if (permission === member.permission) return;
+    member.permission = permission;
+    member.announce();
+    member.resume();
+  }
+
+  return {
+    async renew(member, token) {
+      const { link } = member;
+      try {
+        const identity = await access.identify(token, link.door);
+        if (identity.userId !== member.identity.userId) throw new Failure("forbidden");
+        for (const each of link.members.values()) each.identity = identity;
+        link.renewed(identity);
+      } catch (error) {
+        if (error instanceof Failure) link.refuse(error.code, "token renewal");
+        // The token that was shown first goes on to its own expiry; the client shows another when it reconnects.
+        else log.error({ err: error }, "cannot renew a token");
+      }
+    },
+
+    async recheckUser(userId) {
+      const theirs = [...members()].filter((member) => member.identity.userId === userId);
+      await Promise.all(
+        theirs.map((member) =>
+          recheck(member).catch((error: unknown) => {
+            // When it cannot be told, the safe answer is to start over: the client reconnects and is asked again.
+            log.error({ err: error, userId }, "cannot recheck a member");
+            member.link.refuse("try_later", "recheck");
+          }),
+        ),
+      );
+    },
+
+    revokeSession(sessionId) {
+      for (const link of links())
+        if (link.identity?.sessionId === sessionId) link.refuse("session_revoked", "");
+    },
+  };
+}

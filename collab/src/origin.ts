@@ -1,0 +1,18 @@
+import type { Member } from "./member.ts";
+
+/**
+ * The transaction origin of a member's updates. `local` with skipStoreHooks keeps Hocuspocus from running its debounced
+ * whole-document store: durability is the update log's.
+ */
+export class MemberOrigin {
+  readonly source = "local";
+  readonly skipStoreHooks = true;
+  readonly member: Member;
+
+  constructor(member: Member) {
+    this.member = member;
+  }
+}
+
+/** The origin of everything that comes from the store; the log never sees it again. */
+export const STORED = { source: "local", skipStoreHooks: true, stored: true } as const;
