@@ -40,10 +40,13 @@ export type FailureCode = keyof typeof FAILURES;
 export class Failure extends Error {
   override readonly name = "Failure";
   readonly code: FailureCode;
+  /** When it makes sense to try again; becomes the Retry-After header. */
+  readonly retryAfterSeconds: number | undefined;
 
-  constructor(code: FailureCode, detail?: string, options?: ErrorOptions) {
+  constructor(code: FailureCode, detail?: string, options?: ErrorOptions & { retryAfterSeconds?: number }) {
     super(detail ?? FAILURES[code].title, options);
     this.code = code;
+    this.retryAfterSeconds = options?.retryAfterSeconds;
   }
 }
 

@@ -79,6 +79,8 @@ export const PatchMeBody = z.strictObject({
   newPassword: Password.optional(),
 });
 
+export type PatchMe = z.infer<typeof PatchMeBody>;
+
 export const Role = z.enum(PROJECT_ROLES);
 
 export const Project = z.object({
@@ -99,6 +101,8 @@ export const PatchProjectBody = z.strictObject({
   name: projectName.optional(),
   description: description.optional(),
 });
+
+export type PatchProject = z.infer<typeof PatchProjectBody>;
 
 export const Member = z.object({
   userId: Id,

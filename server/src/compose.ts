@@ -1,0 +1,210 @@
+import { createCollab, createCompactor, type Collab, type CollabLimits } from "@scriptorium/collab";
+import type { FastifyBaseLogger, FastifyInstance } from "fastify";
+import type { IncomingMessage } from "node:http";
+import type { AddressInfo } from "node:net";
+import type { Duplex } from "node:stream";
+import { createAccess, type DocumentAccess } from "./access.ts";
+import type { Config } from "./config.ts";
+import { createIdentity, type Identity } from "./identity/identity.ts";
+import { createOriginCheck } from "./origins.ts";
+import { createDeletions, type Deletions } from "./projects/deletions.ts";
+import { createMembers, type Members } from "./projects/members.ts";
+import { createPapers, type Papers } from "./projects/papers.ts";
+import { createPeople } from "./projects/people.ts";
+import { createProjects, type Projects } from "./projects/projects.ts";
+import { jwksRoute } from "./rest/auth/jwks-route.ts";
+import { sessionRoutes, signInRoutes } from "./rest/auth/routes.ts";
+import { documentRoutes } from "./rest/documents/routes.ts";
+import { healthRoutes } from "./rest/health/routes.ts";
+import { paperRoutes } from "./rest/papers/routes.ts";
+import { memberRoutes } from "./rest/projects/member-routes.ts";
+import { projectRoutes } from "./rest/projects/routes.ts";
+import { createHttpServer, documentApi, refuseOtherMethods } from "./rest/server.ts";
+import { userRoutes } from "./rest/users/routes.ts";
+import { serveWeb } from "./rest/web/routes.ts";
+import type { Store } from "./storage/store.ts";
+
+/** The whole application, built without a port, a clock or an environment variable. */
+
+export interface ComposeDeps {
+  readonly store: Store;
+  readonly log: FastifyBaseLogger;
+  readonly now: () => number;
+  /** Where the built browser client lies. */
+  readonly webDir: string;
+  /** On top of what the configuration sets; for tests and benchmarks. */
+  readonly collabLimits?: Partial<CollabLimits>;
+}
+
+export interface App {
+  /** The HTTP server; tests inject requests into it. */
+  readonly app: FastifyInstance;
+  readonly collab: Collab;
+  /** Opens the configured address; the base URL under which the server answers. */
+  listen(): Promise<{ url: string; port: number }>;
+  /** Drains and closes everything that compose made, the given store included, within the configured DRAIN_MS. */
+  stop(): Promise<void>;
+}
+
+const API = "/api/v1";
+/** Of DRAIN_MS, what stays for the HTTP server and the store after the sockets are closed. */
+const AFTER_SOCKETS = 0.25;
+
+interface Domain {
+  readonly identity: Identity;
+  readonly members: Members;
+  readonly projects: Projects;
+  readonly papers: Papers;
+  readonly access: DocumentAccess;
+  readonly deletions: Deletions;
+  readonly collab: Collab;
+}
+
+export async function compose(config: Config, deps: ComposeDeps): Promise<App> {
+  const compactor = createCompactor();
+  const domain = await createDomain(config, deps, compactor);
+  const { collab, deletions } = domain;
+  let draining = false;
+  const unready = () => {
+    if (draining) return "draining";
+    return collab.stats().store === "healthy" ? undefined : "store";
+  };
+  const app = createHttpServer({
+    log: deps.log,
+    trustProxy: config.TRUST_PROXY,
+    bodyBytes: config.REST_BODY_BYTES,
+    now: deps.now,
+  });
+  const stats = () => ({ collab: collab.stats(), store: deps.store.stats() });
+  const sealMethods = refuseOtherMethods(app);
+  if (config.ROLES.includes("api")) await documentApi(app, API);
+  await app.register(healthRoutes({ unready, stats }));
+  if (config.ROLES.includes("api")) await registerApi(app, domain, deps);
+  sealMethods();
+  await app.ready();
+  routeUpgrades(app, config.ROLES.includes("collab") ? collab : undefined, deps.log);
+  await deletions.sweep();
+
+  return {
+    app,
+    collab,
+    listen: async () => {
+      await app.listen({ host: config.HOST, port: config.PORT });
+      const { port } = app.server.address() as AddressInfo;
+      const host = config.HOST.includes(":") ? `[${config.HOST}]` : config.HOST;
+      return { url: `http://${host}:${port}`, port };
+    },
+    stop: async () => {
+      draining = true;
+      deletions.stop();
+      // The reverse of the start: no new connections, then the sockets, then the rest of HTTP, then the store.
+      const httpClosed = app.close();
+      await collab.stop(config.DRAIN_MS * (1 - AFTER_SOCKETS));
+      const cut = setTimeout(() => app.server.closeAllConnections(), (config.DRAIN_MS * AFTER_SOCKETS) / 2);
+      await httpClosed;
+      clearTimeout(cut);
+      await compactor.stop();
+      await deps.store.close();
+    },
+  };
+}
+
+/** Identity, projects and documents, wired to each other. */
+async function createDomain(
+  config: Config,
+  deps: ComposeDeps,
+  compactor: ReturnType<typeof createCompactor>,
+): Promise<Domain> {
+  const { log, now } = deps;
+  const { streams, open, documents } = deps.store;
+  const ended: ((sessionId: string) => void)[] = [];
+  const identity = await createIdentity({
+    streams,
+    open,
+    now,
+    passwordCost: {
+      memoryKiB: config.AUTH_ARGON2_MEMORY_KIB,
+      passes: config.AUTH_ARGON2_PASSES,
+      concurrency: config.AUTH_HASH_CONCURRENCY,
+      queue: config.AUTH_HASH_QUEUE,
+    },
+    loginLimits: {
+      windowSeconds: config.AUTH_LOGIN_WINDOW_SECONDS,
+      registrationsPerIp: config.AUTH_REGISTRATIONS_PER_IP,
+      loginsPerIp: config.AUTH_LOGINS_PER_IP,
+      failuresPerAccount: config.AUTH_FAILURES_PER_ACCOUNT,
+      failuresPerPair: config.AUTH_FAILURES_PER_PAIR,
+    },
+    onSessionEnded: (sessionId) => ended.forEach((tell) => tell(sessionId)),
+  });
+  const members = createMembers({ open, streams, now });
+  const projects = createProjects({ open, members, now });
+  const papers = createPapers({ open, members, now });
+  const access = createAccess({ ...identity, members, papers });
+  const collab = createCollab({
+    store: documents,
+    access,
+    compactor,
+    log: log.child({ room: "collab" }),
+    now,
+    allowOrigin: createOriginCheck({ publicUrl: config.PUBLIC_URL, allowed: config.ALLOWED_ORIGINS }),
+    limits: { ...collabLimits(config), ...deps.collabLimits },
+  });
+  ended.push((sessionId) => collab.revokeSession(sessionId));
+  members.whenChanged(async (userId) => {
+    try {
+      await collab.recheckUser(userId);
+    } catch (error) {
+      // The change stands whatever becomes of the sockets; they ask again when their token ends.
+      log.error({ err: error, userId }, "open documents could not be rechecked");
+    }
+  });
+  const deletions = createDeletions({ open, members, projects, papers, documents: collab, log, now });
+  return { identity, members, projects, papers, access, deletions, collab };
+}
+
+async function registerApi(app: FastifyInstance, domain: Domain, deps: ComposeDeps): Promise<void> {
+  const { identity, members, projects, papers, deletions, access, collab } = domain;
+  const { accounts, users, keys } = identity;
+  const routes = [
+    signInRoutes(identity),
+    sessionRoutes(identity),
+    userRoutes({ accounts }),
+    projectRoutes({ accounts, projects, deletions }),
+    memberRoutes({ accounts, people: createPeople({ users, members }) }),
+    paperRoutes({ accounts, papers, deletions }),
+    documentRoutes({ accounts, access, documents: collab }),
+  ];
+  for (const plugin of routes) await app.register(plugin, { prefix: API });
+  await app.register(jwksRoute({ keys }));
+  await serveWeb(app, deps.webDir);
+}
+
+/** Only what is set: the defaults are the room's own. */
+function collabLimits(config: Config): Partial<CollabLimits> {
+  const set: { [K in keyof CollabLimits]?: number | undefined } = {
+    messageBytes: config.COLLAB_MESSAGE_BYTES,
+    documentBytes: config.COLLAB_DOCUMENT_BYTES,
+    clientBufferBytes: config.COLLAB_CLIENT_BUFFER_BYTES,
+    uncommittedBytes: config.COLLAB_UNCOMMITTED_BYTES,
+    sockets: config.COLLAB_SOCKETS,
+    messagesPerSecond: config.COLLAB_MESSAGES_PER_SECOND,
+    messageBurst: config.COLLAB_MESSAGE_BURST,
+  };
+  return Object.fromEntries(Object.entries(set).filter(([, value]) => value !== undefined));
+}
+
+/** Hands WebSocket upgrades to the room; anything else is answered 404 and closed. */
+function routeUpgrades(app: FastifyInstance, collab: Collab | undefined, log: FastifyBaseLogger): void {
+  app.server.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+    // Until a WebSocket owns it, a reset connection must not end the process.
+    socket.on("error", (error) => log.info({ err: error }, "upgrade socket error"));
+    try {
+      if (collab?.upgrade(request, socket, head) === true) return;
+      socket.end("HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+    } catch (error) {
+      log.error({ err: error }, "upgrade failed");
+      socket.destroy();
+    }
+  });
+}

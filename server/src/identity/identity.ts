@@ -1,0 +1,45 @@
+import type { Streams } from "@scriptorium/shared";
+import type { OpenCollection } from "../storage/ports.ts";
+import { createAccessTokens } from "./access-tokens.ts";
+import { createAccounts, type Accounts } from "./accounts.ts";
+import { createKeys, type Keys } from "./keys.ts";
+import { createLoginLimits, type LoginLimitNumbers } from "./login-limits.ts";
+import { createPasswords, type PasswordCost } from "./passwords.ts";
+import { createRefreshTokens } from "./refresh-tokens.ts";
+import { createSessions, type Sessions } from "./sessions.ts";
+import { createTickets, type Tickets } from "./tickets.ts";
+import { createUsers, type Users } from "./users.ts";
+
+export interface Identity {
+  readonly accounts: Accounts;
+  readonly keys: Keys;
+  readonly sessions: Sessions;
+  readonly tickets: Tickets;
+  readonly users: Users;
+}
+
+export interface IdentityDeps {
+  readonly streams: Streams;
+  readonly open: OpenCollection;
+  readonly now: () => number;
+  readonly passwordCost: PasswordCost;
+  readonly loginLimits: LoginLimitNumbers;
+  readonly onSessionEnded: (sessionId: string) => void;
+}
+
+/** The parts of identity, put together. */
+export async function createIdentity(deps: IdentityDeps): Promise<Identity> {
+  const { streams, open, now } = deps;
+  const keys = createKeys({ streams, now });
+  const refreshTokens = createRefreshTokens({ streams, now, mac: keys.mac });
+  const sessions = createSessions({ open, refreshTokens, now, onEnded: deps.onSessionEnded });
+  const users = await createUsers({ open, streams, now });
+  const accounts = createAccounts({
+    users,
+    sessions,
+    passwords: createPasswords(deps.passwordCost),
+    accessTokens: createAccessTokens({ keys, now }),
+    loginLimits: createLoginLimits(deps.loginLimits),
+  });
+  return { accounts, keys, sessions, tickets: createTickets({ now }), users };
+}

@@ -1,0 +1,126 @@
+import { Failure, newId } from "@scriptorium/shared";
+import type { Collection, Doc, OpenCollection } from "../storage/ports.ts";
+import type { RefreshTokens } from "./refresh-tokens.ts";
+
+/** A signed-in device. Whether it is alive is decided by its refresh family; this is what the person sees of it. */
+export interface SessionDoc extends Doc {
+  readonly userId: string;
+  readonly device: string;
+  readonly ip: string;
+  readonly createdAt: string;
+  readonly lastSeenAt: string;
+}
+
+export interface Sessions {
+  open(who: {
+    userId: string;
+    device: string;
+    ip: string;
+  }): Promise<{ sessionId: string; refreshToken: string }>;
+  refresh(refreshToken: string): Promise<{ sessionId: string; userId: string; refreshToken: string }>;
+  /** The live sessions of a user, oldest first. */
+  list(userId: string): Promise<SessionDoc[]>;
+  /** Ends one session of the user at once, everywhere. `not_found` for somebody else's. */
+  revoke(userId: string, sessionId: string): Promise<void>;
+  revokeOthers(userId: string, keep: string): Promise<void>;
+  /** Whether the session is alive and until when at most (Unix ms). Cached; a revocation acts at once. */
+  state(sessionId: string): Promise<{ live: boolean; until: number }>;
+}
+
+interface SessionsDeps {
+  readonly open: OpenCollection;
+  readonly refreshTokens: RefreshTokens;
+  readonly now: () => number;
+  /** Told after a session has ended, so that its sockets can be closed. */
+  readonly onEnded: (sessionId: string) => void;
+}
+
+/** Sessions of one user; the oldest makes room. */
+const SESSIONS_PER_USER = 50;
+/** A cached answer may be this old; revocation in this process removes it at once. */
+const CACHE_MS = 10_000;
+const CACHED_SESSIONS = 10_000;
+const DEVICE_CHARS = 200;
+
+export function createSessions(deps: SessionsDeps): Sessions {
+  const sessions: Collection<SessionDoc> = deps.open({ name: "sessions", unique: [], indexes: [["userId"]] });
+  const cache = createStateCache(deps);
+  const { refreshTokens } = deps;
+  const iso = () => new Date(deps.now()).toISOString();
+
+  const end = async (sessionId: string): Promise<void> => {
+    await refreshTokens.revoke(sessionId);
+    cache.ended(sessionId);
+    deps.onEnded(sessionId);
+    await sessions.remove(sessionId);
+  };
+  const ofUser = (userId: string) => sessions.find({ where: { userId }, limit: SESSIONS_PER_USER * 2 });
+
+  return {
+    open: async ({ userId, device, ip }) => {
+      const sessionId = newId(deps.now());
+      const crowd = await ofUser(userId);
+      for (const oldest of crowd.slice(0, Math.max(0, crowd.length - SESSIONS_PER_USER + 1)))
+        await end(oldest.id);
+      const shown = { device: device.slice(0, DEVICE_CHARS), ip, createdAt: iso(), lastSeenAt: iso() };
+      await sessions.insert({ id: sessionId, userId, ...shown });
+      return { sessionId, refreshToken: await refreshTokens.open(sessionId) };
+    },
+    refresh: async (refreshToken) => {
+      const next = await rotate(refreshToken);
+      const session = await sessions.patch(next.family, { lastSeenAt: iso() });
+      if (typeof session === "string") throw new Failure("session_revoked");
+      return { sessionId: session.id, userId: session.userId, refreshToken: next.token };
+    },
+    list: async (userId) => {
+      const found = await ofUser(userId);
+      const states = await Promise.all(found.map((session) => refreshTokens.state(session.id)));
+      return found.filter((_session, index) => states[index]?.live === true);
+    },
+    revoke: async (userId, sessionId) => {
+      const session = await sessions.get(sessionId);
+      if (session?.userId !== userId) throw new Failure("not_found");
+      await end(sessionId);
+    },
+    revokeOthers: async (userId, keep) => {
+      for (const session of await ofUser(userId)) if (session.id !== keep) await end(session.id);
+    },
+    state: (sessionId) => cache.state(sessionId),
+  };
+
+  /** A replayed token ends its family; then everything else of the session must end with it. */
+  async function rotate(refreshToken: string) {
+    try {
+      return await refreshTokens.rotate(refreshToken);
+    } catch (error) {
+      const family = refreshToken.split(".")[0] ?? "";
+      if (error instanceof Failure && error.code === "session_revoked") await end(family);
+      throw error;
+    }
+  }
+}
+
+function createStateCache(deps: Pick<SessionsDeps, "refreshTokens" | "now">) {
+  const cache = new Map<string, { live: boolean; until: number; readAt: number }>();
+  const put = (sessionId: string, state: { live: boolean; until: number }) => {
+    cache.delete(sessionId);
+    cache.set(sessionId, { ...state, readAt: deps.now() });
+    const oldest = cache.keys().next();
+    if (cache.size > CACHED_SESSIONS && oldest.done !== true) cache.delete(oldest.value);
+  };
+  return {
+    ended: (sessionId: string) => put(sessionId, { live: false, until: 0 }),
+    state: async (sessionId: string) => {
+      const known = cache.get(sessionId);
+      if (known !== undefined && deps.now() - known.readAt < CACHE_MS) {
+        return { live: known.live && deps.now() < known.until, until: known.until };
+      }
+      const state = await deps.refreshTokens.state(sessionId);
+      // Ended while we were reading: what we read may be older than that.
+      const meanwhile = cache.get(sessionId);
+      if (meanwhile !== undefined && meanwhile !== known) return meanwhile;
+      put(sessionId, state);
+      return state;
+    },
+  };
+}

@@ -1,0 +1,113 @@
+import { Failure, newId, type ProjectRole, type Streams } from "@scriptorium/shared";
+import { demand, type Action } from "../policy.ts";
+import type { Collection, Doc, OpenCollection } from "../storage/ports.ts";
+import { changeMembership, Membership, roleIn, type MembershipChange } from "./membership.ts";
+
+/**
+ * Membership of projects. The head of the project's stream is the truth, so two owners who demote each other at once
+ * are decided by one append. The collection only answers "which projects is this person in"; a row there may be stale
+ * and never gives a right.
+ */
+interface MembershipRow extends Doc {
+  readonly userId: string;
+  readonly projectId: string;
+}
+
+export interface Members {
+  /** Opens the membership of a new project with its first owner. */
+  create(projectId: string, owner: string): Promise<void>;
+  state(projectId: string): Promise<Membership | undefined>;
+  roleOf(projectId: string, userId: string): Promise<ProjectRole | undefined>;
+  /**
+   * Decides one change on behalf of `by`, whose right is checked against the very state that is changed. Throws as the
+   * policy and changeMembership do.
+   */
+  change(projectId: string, by: string, change: MembershipChange): Promise<Membership>;
+  /** Projects that may be this person's, newest first; ask roleOf for each. */
+  projectsOf(userId: string, page: { after?: string; limit: number }): Promise<readonly MembershipRow[]>;
+  /** Forgets the rows and the history of a deleted project; its last entry stays and says "deleted". */
+  purge(projectId: string): Promise<void>;
+  /** Calls back after a person's role in a project has changed or ended. */
+  whenChanged(listener: (userId: string) => Promise<void>): void;
+}
+
+/** Lost races in a row before we give up; each means that another change was made. */
+const ATTEMPTS = 50;
+/** Entries kept as the audit trail of a project. */
+const KEPT_CHANGES = 200;
+
+export function createMembers(deps: { open: OpenCollection; streams: Streams; now: () => number }): Members {
+  const { streams } = deps;
+  const rows: Collection<MembershipRow> = deps.open({
+    name: "memberships",
+    unique: [["userId", "projectId"]],
+    indexes: [["userId"], ["projectId"]],
+  });
+  const listeners: ((userId: string) => Promise<void>)[] = [];
+
+  const head = async (projectId: string) => {
+    const entry = await streams.head(streamOf(projectId));
+    return entry === undefined ? undefined : { n: entry.at, state: Membership.parse(entry.entry) };
+  };
+  const addRow = (projectId: string, userId: string) =>
+    rows.insert({ id: newId(deps.now()), userId, projectId });
+  const removeRow = async (projectId: string, userId: string) => {
+    await rows.removeWhere({ userId, projectId });
+    // Added again while we removed: the row must follow the truth.
+    if (roleIn((await head(projectId))?.state, userId) !== undefined) await addRow(projectId, userId);
+  };
+
+  const decide = async (projectId: string, by: string, change: MembershipChange): Promise<Membership> => {
+    const at = new Date(deps.now()).toISOString();
+    for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
+      const last = await head(projectId);
+      demand(roleIn(last?.state, by), actionOf(by, change));
+      if (last === undefined) throw new Failure("not_found");
+      const next = changeMembership(last.state, change, at);
+      const entry = { at: last.n + 1, entry: { ...next, by } };
+      if ((await streams.append(streamOf(projectId), entry)) === "taken") continue;
+      if (entry.at % KEPT_CHANGES === 0) await streams.trim(streamOf(projectId), entry.at - KEPT_CHANGES);
+      return next;
+    }
+    throw new Failure("try_later");
+  };
+
+  return {
+    create: async (projectId, owner) => {
+      await addRow(projectId, owner);
+      const joinedAt = new Date(deps.now()).toISOString();
+      const state: Membership = { members: [{ userId: owner, role: "owner", joinedAt }], deleted: false };
+      await streams.append(streamOf(projectId), { at: 1, entry: { ...state, by: owner } });
+    },
+    state: async (projectId) => (await head(projectId))?.state,
+    roleOf: async (projectId, userId) => roleIn((await head(projectId))?.state, userId),
+    change: async (projectId, by, change) => {
+      if (change.type === "add") {
+        demand(roleIn((await head(projectId))?.state, by), actionOf(by, change));
+        await addRow(projectId, change.userId);
+      }
+      const next = await decide(projectId, by, change);
+      // Before: a crash leaves a row too many, never one too few. After: someone may have removed it meanwhile.
+      if (change.type === "add") await addRow(projectId, change.userId);
+      if (change.type === "remove") await removeRow(projectId, change.userId);
+      const concerned =
+        change.type === "delete" ? next.members.map((member) => member.userId) : [change.userId];
+      for (const userId of concerned) for (const listener of listeners) await listener(userId);
+      return next;
+    },
+    projectsOf: (userId, page) => rows.find({ where: { userId }, descending: true, ...page }),
+    purge: async (projectId) => {
+      await rows.removeWhere({ projectId });
+      const last = await head(projectId);
+      if (last !== undefined) await streams.trim(streamOf(projectId), last.n);
+    },
+    whenChanged: (listener) => void listeners.push(listener),
+  };
+}
+
+const streamOf = (projectId: string) => `members:${projectId}`;
+
+function actionOf(by: string, change: MembershipChange): Action {
+  if (change.type === "delete") return "project.delete";
+  return change.type === "remove" && change.userId === by ? "members.leave" : "members.manage";
+}
