@@ -1,0 +1,230 @@
+import { createHistogram } from "../measure/histogram.ts";
+import { cpuSeconds, rssKb } from "../measure/proc.ts";
+import { createRandom } from "../measure/stats.ts";
+import { cursor } from "../wire/typing.ts";
+import { startActors, startFlood } from "./load.ts";
+import type { Actor, Load } from "./load.ts";
+import { openMember } from "./member.ts";
+import type { Door, Member } from "./member.ts";
+import { createRoom } from "./room.ts";
+import type { Reader, Room, RoomCounters, Verdict } from "./room.ts";
+
+/** Many clients on one document or many, the load they make, and what is counted. */
+
+export interface FleetPlan {
+  readonly doors: readonly Door[];
+  readonly clientsPerDocument: number;
+  readonly writersPerDocument: number;
+  readonly seed: number;
+}
+
+export interface TypingLoad {
+  readonly updatesPerSecond: number;
+  /** Cursor moves per second and writer; 0 for none. */
+  readonly cursorsPerSecond: number;
+}
+
+export interface FloodLoad {
+  readonly updatesPerSecond: number;
+  readonly maxInFlight: number;
+}
+
+/** Running totals; two of them make a window. */
+export interface Mark {
+  readonly atMs: number;
+  readonly serverCpuSeconds: number;
+  readonly serverRssKb: number;
+  readonly generatorCpuSeconds: number;
+  readonly sent: number;
+  readonly deliveries: number;
+  readonly cursorDeliveries: number;
+  readonly acks: number;
+  readonly refusedAcks: number;
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+  readonly closed: number;
+  /** Of deliveries since the mark before this one. */
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+}
+
+export type FleetVerdict = Verdict & {
+  /** Clients whose connection ended, and why the first one did. */
+  readonly closed: number;
+  readonly closedBecause: string | undefined;
+  readonly acks: number;
+};
+
+export interface Fleet {
+  type(load: TypingLoad): void;
+  flood(load: FloodLoad): void;
+  mark(serverPid: number): Mark;
+  /** Stops the load and waits, at most this long, until everybody has everything. */
+  settle(timeoutMs: number): Promise<FleetVerdict>;
+  close(): void;
+}
+
+const OPEN_AT_ONCE = 64;
+/** Clients per document whose latency is taken, and whose stream is replayed, and documents where that is done. */
+const TIMED_CLIENTS = 64;
+const SAMPLED_CLIENTS = 2;
+const SAMPLED_DOCUMENTS = 50;
+const SETTLE_POLL_MS = 50;
+
+interface Seat {
+  readonly room: Room;
+  readonly reader: Reader;
+  readonly door: Door;
+}
+
+export const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** Runs `work` over all items, so many at a time. */
+async function inTurns<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
+  const queue = items.values();
+  const worker = async (): Promise<void> => {
+    for (const item of queue) await work(item);
+  };
+  await Promise.all(Array.from({ length: OPEN_AT_ONCE }, worker));
+}
+
+export async function openFleet(plan: FleetPlan): Promise<Fleet> {
+  const random = createRandom(plan.seed);
+  const latency = createHistogram();
+  const counters: RoomCounters & { acks: number; refused: number; sent: number } = {
+    deliveries: 0,
+    cursorDeliveries: 0,
+    acks: 0,
+    refused: 0,
+    sent: 0,
+  };
+  const rooms: Room[] = [];
+  const seats: Seat[] = [];
+  const members: Member[] = [];
+  const writers: { seat: Seat; member: Member; author: number }[] = [];
+  const loads: Load[] = [];
+  let live = false;
+
+  for (const [index, door] of plan.doors.entries()) {
+    const room = createRoom({ protocol: door.protocol, document: door.document, latency, counters });
+    rooms.push(room);
+    for (let place = 0; place < plan.clientsPerDocument; place += 1) {
+      const author = place < plan.writersPerDocument ? 1 + Math.floor(random() * 0xffff_fffe) : undefined;
+      if (author !== undefined) room.addWriter(author);
+      // The last places, so that the sample holds pure readers where there are any.
+      const sampled = index < SAMPLED_DOCUMENTS && place >= plan.clientsPerDocument - SAMPLED_CLIENTS;
+      const timed = place < TIMED_CLIENTS || sampled;
+      seats.push({ room, door, reader: room.addReader({ author, timed, sampled }) });
+    }
+  }
+
+  async function sit(seat: Seat): Promise<void> {
+    const { room, reader, door } = seat;
+    const member = await openMember(door, {
+      onUpdate: (payload) => {
+        if (live) room.receive(reader, payload, performance.now());
+      },
+      onAwareness: (payload) => {
+        room.receiveAwareness(reader, payload);
+      },
+      onAck: (applied) => {
+        if (applied) counters.acks += 1;
+        else counters.refused += 1;
+      },
+    });
+    members.push(member);
+    if (reader.author !== undefined) writers.push({ seat, member, author: reader.author });
+  }
+
+  await inTurns(seats, sit);
+  live = true;
+
+  const typeOnce =
+    ({ seat, member, author }: (typeof writers)[number]) =>
+    (now: number): void => {
+      counters.sent += 1;
+      member.socket.send(seat.room.type(author, now));
+    };
+
+  function cursorActor({ seat, member, author }: (typeof writers)[number], everyMs: number): Actor {
+    let clock = 0;
+    return {
+      everyMs,
+      act: () => {
+        clock += 1;
+        seat.room.noteCursor(author);
+        member.socket.send(member.wire.awareness(cursor(author, clock, clock)));
+      },
+    };
+  }
+
+  function stopLoads(): void {
+    for (const load of loads.splice(0)) load.stop();
+  }
+
+  const closedMembers = (): Member[] => members.filter((member) => member.closedBecause() !== undefined);
+
+  function verdict(): FleetVerdict {
+    const verdicts = rooms.map((room) => room.verdict());
+    const sum = (field: keyof Verdict): number => verdicts.reduce((total, each) => total + each[field], 0);
+    const closed = closedMembers();
+    return {
+      sent: sum("sent"),
+      behind: sum("behind"),
+      missing: sum("missing"),
+      different: sum("different"),
+      replayed: sum("replayed"),
+      cursorsSent: sum("cursorsSent"),
+      cursorsSeen: sum("cursorsSeen"),
+      closed: closed.length,
+      closedBecause: closed[0]?.closedBecause(),
+      acks: counters.acks,
+    };
+  }
+
+  return {
+    type: ({ updatesPerSecond, cursorsPerSecond }) => {
+      const typing = writers.map((writer) => ({ act: typeOnce(writer), everyMs: 1000 / updatesPerSecond }));
+      loads.push(startActors(typing, random));
+      if (cursorsPerSecond === 0) return;
+      loads.push(startActors(writers.map((writer) => cursorActor(writer, 1000 / cursorsPerSecond)), random));
+    },
+    flood: ({ updatesPerSecond, maxInFlight }) => {
+      stopLoads();
+      const inFlight = (): number => rooms.reduce((total, room) => total + room.inFlight(), 0);
+      loads.push(
+        startFlood({ writers: writers.map(typeOnce), perSecond: updatesPerSecond, inFlight, maxInFlight }),
+      );
+    },
+    mark: (serverPid) => {
+      const mark: Mark = {
+        atMs: performance.now(),
+        serverCpuSeconds: cpuSeconds(serverPid),
+        serverRssKb: rssKb(serverPid),
+        generatorCpuSeconds: cpuSeconds(process.pid),
+        sent: counters.sent,
+        deliveries: counters.deliveries,
+        cursorDeliveries: counters.cursorDeliveries,
+        acks: counters.acks,
+        refusedAcks: counters.refused,
+        bytesIn: members.reduce((total, { socket }) => total + socket.bytesIn(), 0),
+        bytesOut: members.reduce((total, { socket }) => total + socket.bytesOut(), 0),
+        closed: closedMembers().length,
+        p50Ms: latency.percentile(0.5),
+        p99Ms: latency.percentile(0.99),
+      };
+      latency.clear();
+      return mark;
+    },
+    settle: async (timeoutMs) => {
+      stopLoads();
+      const deadline = performance.now() + timeoutMs;
+      while (performance.now() < deadline && !rooms.every((room) => room.settled())) await sleep(SETTLE_POLL_MS);
+      return verdict();
+    },
+    close: () => {
+      stopLoads();
+      for (const { socket } of members) socket.close();
+    },
+  };
+}

@@ -1,0 +1,254 @@
+import * as Y from "yjs";
+import type { Histogram } from "../measure/histogram.ts";
+import { sum } from "../measure/stats.ts";
+import { createWire } from "../wire/protocol.ts";
+import type { ProtocolName } from "../wire/protocol.ts";
+import { FIELD, createTyper, readAwareness, readRanges } from "../wire/typing.ts";
+import type { Range, Typer } from "../wire/typing.ts";
+
+/**
+ * One document as the generator sees it: who typed what and when, and what has reached whom. A broadcast is the same
+ * bytes for everybody, so it is parsed once and recognised by comparison after that; a client whose stream departs
+ * from the common one is counted for itself.
+ */
+
+interface Writer {
+  readonly typer: Typer;
+  /** When each letter was sent; its length is the clock of the next one. */
+  readonly sentAt: number[];
+}
+
+/** A distinct message with what it brought beyond those before it. */
+interface Entry {
+  readonly payload: Buffer;
+  readonly fresh: readonly Range[];
+  readonly letters: number;
+  /** Letters by author, for not counting the author's own echo. */
+  readonly byAuthor: ReadonlyMap<number, number>;
+}
+
+export interface Reader {
+  /** Yjs client id when this client types too. */
+  readonly author: number | undefined;
+  readonly timed: boolean;
+  /** Keeps what it is sent, so that it can be replayed at the end. */
+  readonly sampled: boolean;
+  /** Messages of the common stream taken so far. */
+  at: number;
+  /** Set once the client has left the common stream: what it has of whom, and what came since. */
+  own: { clocks: Map<number, number>; kept: Buffer[] } | undefined;
+}
+
+export interface Verdict {
+  readonly sent: number;
+  /** Clients that miss letters, and letters missing in all. */
+  readonly behind: number;
+  readonly missing: number;
+  /** Sampled clients whose replayed document differs from what was typed. */
+  readonly different: number;
+  readonly replayed: number;
+  readonly cursorsSent: number;
+  readonly cursorsSeen: number;
+}
+
+export interface RoomCounters {
+  deliveries: number;
+  cursorDeliveries: number;
+}
+
+export interface RoomDeps {
+  readonly protocol: ProtocolName;
+  readonly document: string;
+  readonly latency: Histogram;
+  readonly counters: RoomCounters;
+}
+
+export interface Room {
+  addWriter(client: number): void;
+  addReader(reader: Pick<Reader, "author" | "timed" | "sampled">): Reader;
+  /** The author's next letter; `now` is when it is sent. */
+  type(author: number, now: number): Uint8Array;
+  noteCursor(author: number): void;
+  receive(reader: Reader, payload: Buffer, now: number): void;
+  receiveAwareness(reader: Reader, payload: Buffer): void;
+  /** Letters sent and not yet seen by any client. */
+  inFlight(): number;
+  /** Whether everybody has everything. */
+  settled(): boolean;
+  verdict(): Verdict;
+}
+
+const lengthOf = (clocks: ReadonlyMap<number, number>): number => sum(clocks.values());
+
+/** The part of the ranges that is new to these clocks, which it moves on. */
+function take(clocks: Map<number, number>, ranges: readonly Range[]): Range[] {
+  const fresh: Range[] = [];
+  for (const range of ranges) {
+    const known = clocks.get(range.client) ?? 0;
+    const end = range.from + range.size;
+    // A gap is not taken: the letters beyond it cannot be shown yet, and count when they come whole.
+    if (end <= known || range.from > known) continue;
+    fresh.push({ client: range.client, from: known, size: end - known });
+    clocks.set(range.client, end);
+  }
+  return fresh;
+}
+
+export function createRoom(deps: RoomDeps): Room {
+  const { latency, counters } = deps;
+  const wire = createWire(deps.protocol, deps.document);
+  const writers = new Map<number, Writer>();
+  const readers: Reader[] = [];
+  const common: Entry[] = [];
+  const commonClocks = new Map<number, number>();
+  const cursors = { sent: new Map<number, number>(), seen: new Map<Reader, Map<number, number>>() };
+  /** What at least one client has, for bounding what is under way. */
+  const seenClocks = new Map<number, number>();
+  let sent = 0;
+  let seen = 0;
+
+  function rangesOf(payload: Buffer): Range[] {
+    const message = wire.read(payload);
+    return message.type === "update" ? readRanges(message.update) : [];
+  }
+
+  function noteSeen(ranges: readonly Range[]): void {
+    for (const { size } of take(seenClocks, ranges)) seen += size;
+  }
+
+  function append(payload: Buffer): Entry {
+    const fresh = take(commonClocks, rangesOf(payload));
+    noteSeen(fresh);
+    const byAuthor = new Map<number, number>();
+    for (const { client, size } of fresh) byAuthor.set(client, (byAuthor.get(client) ?? 0) + size);
+    const entry = { payload: Buffer.from(payload), fresh, letters: lengthOf(byAuthor), byAuthor };
+    common.push(entry);
+    return entry;
+  }
+
+  function time(reader: Reader, fresh: readonly Range[], now: number): void {
+    for (const { client, from, size } of fresh) {
+      const sentAt = writers.get(client)?.sentAt;
+      if (client === reader.author || sentAt === undefined) continue;
+      for (let clock = from; clock < from + size; clock += 1) latency.add(now - (sentAt[clock] ?? now));
+    }
+  }
+
+  /** From now on the client is counted for itself. */
+  function leaveCommon(reader: Reader): NonNullable<Reader["own"]> {
+    const clocks = new Map<number, number>();
+    for (const entry of common.slice(0, reader.at)) take(clocks, entry.fresh);
+    reader.own = { clocks, kept: [] };
+    return reader.own;
+  }
+
+  function receiveOwn(reader: Reader, payload: Buffer, now: number): void {
+    const own = reader.own ?? leaveCommon(reader);
+    const fresh = take(own.clocks, rangesOf(payload));
+    noteSeen(fresh);
+    if (reader.sampled) own.kept.push(Buffer.from(payload));
+    for (const { client, size } of fresh) if (client !== reader.author) counters.deliveries += size;
+    if (reader.timed) time(reader, fresh, now);
+  }
+
+  function clocksOf(reader: Reader): ReadonlyMap<number, number> {
+    if (reader.own !== undefined) return reader.own.clocks;
+    if (reader.at === common.length) return commonClocks;
+    const clocks = new Map<number, number>();
+    for (const entry of common.slice(0, reader.at)) take(clocks, entry.fresh);
+    return clocks;
+  }
+
+  function missingOf(reader: Reader): number {
+    if (reader.own === undefined && reader.at === common.length && lengthOf(commonClocks) === sent) return 0;
+    const clocks = clocksOf(reader);
+    let missing = 0;
+    for (const [client, { sentAt }] of writers) {
+      if (client !== reader.author) missing += sentAt.length - (clocks.get(client) ?? 0);
+    }
+    return missing;
+  }
+
+  /** Whether what the client was sent, applied to an empty document, gives what was typed. */
+  function replayMatches(reader: Reader): boolean {
+    const replayed = new Y.Doc();
+    const typed = new Y.Doc();
+    const messages = [...common.slice(0, reader.at).map((entry) => entry.payload), ...(reader.own?.kept ?? [])];
+    replayed.transact(() => {
+      for (const payload of messages) {
+        const message = wire.read(payload);
+        if (message.type === "update") Y.applyUpdate(replayed, message.update);
+      }
+    });
+    for (const { typer, sentAt } of writers.values()) {
+      if (sentAt.length === 0) continue;
+      Y.applyUpdate(typed, typer.whole(sentAt.length));
+      // The author has its own letters without being sent them.
+      if (typer.client === reader.author) Y.applyUpdate(replayed, typer.whole(sentAt.length));
+    }
+    return replayed.getText(FIELD).toString() === typed.getText(FIELD).toString();
+  }
+
+  return {
+    addWriter: (client) => {
+      writers.set(client, { typer: createTyper(client), sentAt: [] });
+    },
+    addReader: (wanted) => {
+      const reader: Reader = { ...wanted, at: 0, own: undefined };
+      readers.push(reader);
+      return reader;
+    },
+    type: (author, now) => {
+      const writer = writers.get(author);
+      if (writer === undefined) throw new Error(`${author} does not type in ${deps.document}`);
+      sent += 1;
+      writer.sentAt.push(now);
+      return wire.update(writer.typer.update(writer.sentAt.length - 1));
+    },
+    noteCursor: (author) => {
+      cursors.sent.set(author, (cursors.sent.get(author) ?? 0) + 1);
+    },
+    receive: (reader, payload, now) => {
+      if (reader.own !== undefined) {
+        receiveOwn(reader, payload, now);
+        return;
+      }
+      const known = common[reader.at];
+      if (known !== undefined && !(known.payload.length === payload.length && known.payload.equals(payload))) {
+        receiveOwn(reader, payload, now);
+        return;
+      }
+      const entry = known ?? append(payload);
+      reader.at += 1;
+      const echo = reader.author === undefined ? 0 : (entry.byAuthor.get(reader.author) ?? 0);
+      counters.deliveries += entry.letters - echo;
+      if (reader.timed) time(reader, entry.fresh, now);
+    },
+    receiveAwareness: (reader, payload) => {
+      counters.cursorDeliveries += 1;
+      if (!reader.sampled) return;
+      const message = wire.read(payload);
+      if (message.type !== "awareness") return;
+      const clocks = cursors.seen.get(reader) ?? new Map<number, number>();
+      cursors.seen.set(reader, clocks);
+      for (const { client } of readAwareness(message.update)) clocks.set(client, (clocks.get(client) ?? 0) + 1);
+    },
+    inFlight: () => sent - seen,
+    settled: () => readers.every((reader) => missingOf(reader) === 0),
+    verdict: () => {
+      const missing = readers.map(missingOf);
+      const sampled = readers.filter((reader) => reader.sampled);
+      const others = (reader: Reader, map: ReadonlyMap<number, number>): number =>
+        lengthOf(map) - (reader.author === undefined ? 0 : (map.get(reader.author) ?? 0));
+      return {
+        sent,
+        behind: missing.filter((letters) => letters > 0).length,
+        missing: sum(missing),
+        different: sampled.filter((reader) => !replayMatches(reader)).length,
+        replayed: sampled.length,
+        cursorsSent: sum(sampled.map((reader) => others(reader, cursors.sent))),
+        cursorsSeen: sum(sampled.map((reader) => others(reader, cursors.seen.get(reader) ?? new Map()))),
+      };
+    },
+  };
+}

@@ -1,0 +1,112 @@
+import { existsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import type { Door } from "../generator/member.ts";
+import type { ProtocolName } from "../wire/protocol.ts";
+import { startNode } from "../processes.ts";
+import type { Peer, PeerName } from "./peer.ts";
+
+const MAIN = fileURLToPath(new URL("../../../server/src/main.ts", import.meta.url));
+const READY = /Scriptorium is ready at http:\/\/127\.0\.0\.1:(\d+)/;
+const PASSWORD = "correct horse battery";
+const CREATE_AT_ONCE = 16;
+/** Source: server's /metrics; the room's `CollabStats.storedBytes`. */
+const STORED_METRIC = /^[a-z_]*collab[a-z_]*stored_bytes[a-z_]*(?:\{[^}]*\})? (\S+)$/m;
+
+/**
+ * What the comparison needs open: the limiter out of the way, documents of 10 MB, thousands of sockets of one person.
+ * The byte budget per client and everything else stays as it is shipped.
+ */
+const LIMITS = {
+  COLLAB_MESSAGES_PER_SECOND: "1000000",
+  COLLAB_MESSAGE_BURST: "1000000",
+  COLLAB_DOCUMENT_BYTES: String(64 * 1024 * 1024),
+  COLLAB_MESSAGE_BYTES: String(32 * 1024 * 1024),
+} as const;
+
+export function oursIsHere(): boolean {
+  return existsSync(MAIN);
+}
+
+interface Session {
+  readonly base: string;
+  readonly token: string;
+}
+
+async function request(session: Session, path: string, body: object): Promise<Record<string, unknown>> {
+  const response = await fetch(`${session.base}/api/v1${path}`, {
+    method: "POST",
+    headers: { "content-type": "application/json", authorization: `Bearer ${session.token}` },
+    body: JSON.stringify(body),
+  });
+  const text = await response.text();
+  if (!response.ok) throw new Error(`POST ${path}: ${response.status} ${text}`);
+  return JSON.parse(text) as Record<string, unknown>;
+}
+
+async function signIn(base: string): Promise<Session> {
+  const username = `bench-${Date.now().toString(36)}`;
+  const made = await request({ base, token: "" }, "/auth/register", { username, password: PASSWORD });
+  return { base, token: String(made["accessToken"]) };
+}
+
+/** A restart keeps accounts and keys, so the one who made the documents is still who may open them. */
+const sessions = new Map<string, string>();
+
+function door(session: Session, protocol: ProtocolName, document: string): Door {
+  const port = Number(new URL(session.base).port);
+  const path =
+    protocol === "hocuspocus"
+      ? "/collab"
+      : `/yjs/${encodeURIComponent(document)}?token=${encodeURIComponent(session.token)}`;
+  return { protocol, host: "127.0.0.1", port, path, document, token: session.token };
+}
+
+async function createDocuments(session: Session, count: number): Promise<string[]> {
+  const project = await request(session, "/projects", { name: "bench" });
+  const names: string[] = [];
+  const worker = async (): Promise<void> => {
+    while (names.length < count) {
+      const index = names.push("") - 1;
+      const paper = await request(session, `/projects/${String(project["id"])}/papers`, { title: `p${index}` });
+      names[index] = `notes:${String(paper["id"])}`;
+    }
+  };
+  await Promise.all(Array.from({ length: CREATE_AT_ONCE }, worker));
+  return names;
+}
+
+async function storedBytes(base: string): Promise<number | undefined> {
+  const response = await fetch(`${base}/metrics`);
+  const match = STORED_METRIC.exec(await response.text());
+  return response.ok && match !== null ? Number(match[1]) : undefined;
+}
+
+function createOurs(name: PeerName, protocol: ProtocolName): Peer {
+  return {
+    name,
+    acks: protocol === "hocuspocus",
+    stores: true,
+    start: async ({ directory }) => {
+      const child = startNode({
+        args: [MAIN],
+        env: { PORT: "0", HOST: "127.0.0.1", DATA_DIR: directory, LOG_LEVEL: "warn", ...LIMITS },
+      });
+      const base = `http://127.0.0.1:${String((await child.line(READY))[1])}`;
+      const known = sessions.get(directory);
+      const session = known === undefined ? await signIn(base) : { base, token: known };
+      sessions.set(directory, session.token);
+      return {
+        pid: child.pid,
+        createDoors: async (count) =>
+          (await createDocuments(session, count)).map((document) => door(session, protocol, document)),
+        reopen: ({ document }) => Promise.resolve(door(session, protocol, document)),
+        storedBytes: () => storedBytes(base),
+        stop: child.stop,
+        kill: child.kill,
+      };
+    },
+  };
+}
+
+export const ours = createOurs("ours", "hocuspocus");
+export const oursYjs = createOurs("ours-yjs", "yjs");
