@@ -17,8 +17,15 @@ module.exports = {
     {
       name: "only-the-composition-root-sees-rooms",
       severity: "error",
-      from: { path: "^server/", pathNot: "^server/(src/(main|compose)\\.ts$|test/|src/testing)" },
+      from: { path: "^server/", pathNot: "^server/(src/(main|compose)\\.ts$|test/|src/testing|src/storage/)" },
       to: { path: "^(collab|terminal)/" },
+    },
+    {
+      name: "storage-knows-rooms-by-their-ports",
+      comment: "The stores implement ports that rooms declare: they see the types, and the in-memory models in testing.",
+      severity: "error",
+      from: { path: "^server/src/storage/" },
+      to: { path: "^(collab|terminal)/", pathNot: "/src/testing\\.ts$", dependencyTypesNot: ["type-only"] },
     },
     {
       name: "rooms-are-entered-by-the-front-door",
@@ -34,9 +41,9 @@ module.exports = {
       severity: "error",
       from: {
         path: "^[^/]+/src/",
-        pathNot: "/src/(.*/)?(adapters/|index\\.ts$|testing\\.ts$|testing/|main\\.ts$|compose\\.ts$)",
+        pathNot: ["/adapters/", "/testing/", "/(index|testing|main|compose)\\.ts$"],
       },
-      to: { path: "/src/(.*/)?adapters/" },
+      to: { path: "^[^/]+/src/.*adapters/" },
     },
     {
       name: "core-does-no-io",
