@@ -9,7 +9,7 @@ import { Link, type Door, type LinkOwner, type Transport } from "./link.ts";
 import { Lobby } from "./lobby.ts";
 import type { Member } from "./member.ts";
 import type { Log } from "./ports.ts";
-import type { RoomOwner } from "./room.ts";
+import type { Room, RoomOwner } from "./room.ts";
 import { createSerial } from "./serial.ts";
 import { createSockets, type Sockets } from "./sockets.ts";
 import { UpdateLog } from "./update-log.ts";
@@ -32,9 +32,10 @@ export function createCollabCore(deps: Omit<CollabDeps, "allowOrigin">): CollabC
   const flusher = new Flusher();
   const serial = createSerial();
   const sockets = createSockets({ now, heartbeatMs: limits.heartbeatMs });
+  const onWritable = (writable: boolean): void => switchWriting(members(), { writable, log });
   const updateLog = new UpdateLog({ store, limits, now, log, onWritable });
   const compaction = createCompaction({ ...deps, limits }, serial);
-  const admission = createAdmission({ access, log, links: () => sockets.links, members });
+  const admission = createAdmission({ access, log, links: () => sockets.links, members: () => members() });
   const owner: RoomOwner & LinkOwner = {
     limits,
     log: updateLog,
@@ -55,22 +56,7 @@ export function createCollabCore(deps: Omit<CollabDeps, "allowOrigin">): CollabC
   const lineage = createLineage({ store, lobby, log: updateLog, serial, compaction: compaction.deps });
   let stopping = false;
 
-  function* members(): Iterable<Member> {
-    for (const room of lobby.rooms.values()) yield* room.members;
-  }
-
-  function onWritable(writable: boolean): void {
-    log.warn(
-      { writable },
-      writable ? "the store is back; documents are writable" : "documents are read-only",
-    );
-    for (const member of members()) {
-      if (member.permission !== "write") continue;
-      member.announce();
-      member.resume();
-    }
-  }
-
+  const members = (): Iterable<Member> => membersOf(lobby.rooms.values());
   const parts: Parts = { updateLog, compaction, sockets, lobby, counts };
 
   return {
@@ -97,6 +83,21 @@ export function createCollabCore(deps: Omit<CollabDeps, "allowOrigin">): CollabC
       await deps.compactor.stop();
     },
   };
+}
+
+function* membersOf(rooms: Iterable<Room>): Iterable<Member> {
+  for (const room of rooms) yield* room.members;
+}
+
+/** The store has been failing for too long, or is back: every writer is told, in place. */
+function switchWriting(members: Iterable<Member>, to: { writable: boolean; log: Log }): void {
+  const { writable, log } = to;
+  log.warn({ writable }, writable ? "the store is back; documents are writable" : "documents are read-only");
+  for (const member of members) {
+    if (member.permission !== "write") continue;
+    member.announce();
+    member.resume();
+  }
 }
 
 interface Parts {

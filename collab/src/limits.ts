@@ -4,7 +4,8 @@ export interface CollabLimits {
   readonly messageBytes: number;
   /** Encoded size of a document; an update that would pass it closes its sender with 4413. */
   readonly documentBytes: number;
-  /** Sustained document messages per second and connection; above, the socket is read no faster than this. */
+  /** Sustained document messages per second and connection; above, the socket is read no faster than this. A presence
+   * message counts for a fiftieth, because y-websocket clients send everybody's presence back. */
   readonly messagesPerSecond: number;
   /** Messages that may come at once before the rate applies. */
   readonly messageBurst: number;
@@ -29,6 +30,8 @@ export interface CollabLimits {
   readonly awarenessPerSecond: number;
   /** Server heartbeat. Both client libraries reconnect after 30 s of silence. */
   readonly heartbeatMs: number;
+  /** A client that gave no sign of life, not even a pong, for this long is closed with 4504. */
+  readonly silenceMs: number;
   /** Least time between the starts of two commits under load; a lone edit commits at once. */
   readonly commitPaceMs: number;
   /** Rows and bytes of one commit. */
@@ -65,6 +68,7 @@ export const DEFAULT_LIMITS: CollabLimits = {
   awarenessBytes: 2 * 1024,
   awarenessPerSecond: 10,
   heartbeatMs: 20_000,
+  silenceMs: 65_000,
   commitPaceMs: 8,
   commitRows: 1_000,
   commitBytes: 4 * 1024 * 1024,

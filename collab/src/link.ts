@@ -11,6 +11,8 @@ export interface Transport {
   /** Bytes accepted by `write` that the kernel has not taken yet. */
   readonly bufferedBytes: number;
   write(frames: Uint8Array): void;
+  /** Protocol-level ping; the endpoint calls `seen` when the pong comes. */
+  ping(): void;
   pause(): void;
   resume(): void;
   /** Closing handshake with a code; the transport ends by itself if the other side does not answer. */
@@ -55,6 +57,8 @@ interface Opening {
   readonly frames: Uint8Array[];
   /** What Hocuspocus said before the document was open; released, in order, once it is. */
   readonly held: Uint8Array[];
+  /** Permission was denied: what the client goes on sending is dropped until it authenticates again. */
+  denied: boolean;
 }
 
 /**
@@ -119,8 +123,7 @@ export class Link {
   /** One binary message from the client. */
   receive(data: Uint8Array): void {
     if (this.#closed) return;
-    this.lastSeenAt = this.#owner.now();
-    this.#throttle();
+    this.seen();
     if (this.door === "yjs") this.#receiveYjs(data);
     else this.#receiveAddressed(data);
   }
@@ -152,21 +155,24 @@ export class Link {
     if (opening === undefined) {
       if (this.members.size + this.#openings.size >= this.#owner.limits.documentsPerSocket)
         return this.refuse("too_many_documents", "");
-      opening = { frames: [], held: [] };
+      opening = { frames: [], held: [], denied: false };
       this.#openings.set(address, opening);
     }
     // Only authentication reaches Hocuspocus; all else waits here until the document is open.
-    if (type === MESSAGE.auth) this.client?.handleMessage(data);
-    else this.#queue(opening, data);
+    if (type === MESSAGE.auth) {
+      opening.denied = false;
+      this.client?.handleMessage(data);
+    } else this.#queue(opening, data);
   }
 
   /** Starts the y-websocket dialect: its token came with the upgrade, Hocuspocus wants it in a message. */
   openYjs(document: string, token: string): void {
-    this.#openings.set(document, { frames: [], held: [] });
+    this.#openings.set(document, { frames: [], held: [], denied: false });
     this.client?.handleMessage(authTokenMessage(document, token));
   }
 
   #queue(opening: Opening, data: Uint8Array): void {
+    if (opening.denied) return;
     this.#pendingBytes += data.length;
     const { pendingBytes, pendingMessages } = this.#owner.limits;
     if (this.#pendingBytes > pendingBytes || opening.frames.length >= pendingMessages)
@@ -202,7 +208,9 @@ export class Link {
       this.#openings.get(header.address)?.held.push(data);
       return;
     }
-    this.#openings.delete(header.address);
+    const opening = this.#openings.get(header.address);
+    for (const queued of opening?.frames ?? []) this.#pendingBytes -= queued.length;
+    this.#openings.set(header.address, { frames: [], held: [], denied: true });
     this.#denied(data, reason);
   }
 
@@ -265,12 +273,17 @@ export class Link {
 
   // --- limits and endings ---
 
+  /** The client gave a sign of life. */
+  seen(): void {
+    this.lastSeenAt = this.#owner.now();
+  }
+
   /** Token bucket: a client that is too fast is read more slowly, which loses nothing. */
-  #throttle(): void {
+  charge(cost: number): void {
     const { messagesPerSecond, messageBurst } = this.#owner.limits;
     const now = this.lastSeenAt;
     this.#tokens =
-      Math.min(messageBurst, this.#tokens + ((now - this.#tokensAt) / 1000) * messagesPerSecond) - 1;
+      Math.min(messageBurst, this.#tokens + ((now - this.#tokensAt) / 1000) * messagesPerSecond) - cost;
     this.#tokensAt = now;
     if (this.#tokens >= 0 || this.#throttledSince !== undefined) return;
     this.#throttledSince = now;
@@ -291,8 +304,19 @@ export class Link {
         this.refuse("unauthenticated", "no document opened in time");
     } else if (now >= this.identity.expiresAt) return this.refuse("token_expired", "");
     else this.#askForToken(now, this.identity.expiresAt);
-    if (heartbeat) this.write(this.door === "yjs" ? EMPTY_AWARENESS_FRAME : PING_FRAME);
+    // A socket that we do not read ourselves cannot show that it lives.
+    if (this.#throttledSince === undefined && now - this.lastSeenAt > limits.silenceMs)
+      return this.refuse("idle_timeout", "");
+    if (heartbeat) this.#beat();
+    if (this.laggingSince !== undefined && this.bufferedBytes === 0) this.drained();
     this.#unthrottle(now);
+  }
+
+  /** The ping is for us, the message for the watchdogs of the client libraries, which do not see pings. */
+  #beat(): void {
+    if (!this.#transport.open) return;
+    this.#transport.ping();
+    this.write(this.door === "yjs" ? EMPTY_AWARENESS_FRAME : PING_FRAME);
   }
 
   /** Asks the provider for a newer token before the one it showed expires; y-websocket has no such message. */

@@ -2,7 +2,6 @@ import {
   Hocuspocus,
   type Document,
   type Extension,
-  type afterLoadDocumentPayload,
   type beforeUnloadDocumentPayload,
   type connectedPayload,
   type onAuthenticatePayload,
@@ -48,8 +47,6 @@ export class Lobby {
   readonly hocuspocus: Hocuspocus<Context>;
   readonly rooms = new Map<string, Room>();
   readonly #deps: LobbyDeps;
-  /** Between onLoadDocument and afterLoadDocument. */
-  readonly #loading = new Map<Document, RoomState>();
 
   constructor(deps: LobbyDeps) {
     this.#deps = deps;
@@ -57,7 +54,6 @@ export class Lobby {
       extensionName: "scriptorium",
       onAuthenticate: (payload) => this.#authenticate(payload),
       onLoadDocument: (payload) => this.#load(payload),
-      afterLoadDocument: (payload) => this.#loaded(payload),
       connected: (payload) => this.#connected(payload),
       onDisconnect: (payload) => this.#disconnected(payload),
       beforeUnloadDocument: (payload) => this.#beforeUnload(payload),
@@ -97,26 +93,22 @@ export class Lobby {
   }
 
   async #load({ document, documentName }: onLoadDocumentPayload<Context>): Promise<void> {
-    const { store, log, exclusive } = this.#deps;
+    const { store, log, owner, exclusive } = this.#deps;
     try {
-      const stored = await exclusive(documentName, () => loadDocument(store, documentName));
-      if (stored.head.deleted) throw new Failure("document_deleted");
-      this.#loading.set(document, fill(document, stored));
+      // The room must exist before the lock is given back: a replacement that comes next has to find it.
+      await exclusive(documentName, async () => {
+        const stored = await loadDocument(store, documentName);
+        if (stored.head.deleted) throw new Failure("document_deleted");
+        this.rooms.set(documentName, new Room(owner, fill(document, stored)));
+      });
+      // The load itself is waiting to be broadcast; without this the first client gets the document twice.
+      document.flush();
     } catch (error) {
       // Hocuspocus forgets a document that failed to load without ending the timer of its awareness.
       document.destroy();
       if (!(error instanceof Failure)) log.error({ err: error, document: documentName }, "cannot load");
       throw refusalOf(error);
     }
-  }
-
-  async #loaded({ document }: afterLoadDocumentPayload<Context>): Promise<void> {
-    const state = this.#loading.get(document);
-    if (state === undefined) throw new Refusal("internal");
-    this.#loading.delete(document);
-    // The load itself is waiting to be broadcast; without this the first client gets the document twice.
-    document.flush();
-    this.rooms.set(document.name, new Room(this.#deps.owner, state));
   }
 
   async #connected({ connection, context, documentName }: connectedPayload<Context>): Promise<void> {

@@ -20,6 +20,9 @@ import {
   syncStatusMessage,
 } from "./wire.ts";
 
+/** What a presence message costs of the message rate; see limits.ts. */
+const PRESENCE_COST = 0.02;
+
 /** One client's hold on one document: permission, acknowledgements, catching up, presence. */
 export class Member implements OpenDocument, Waiter {
   readonly address: string;
@@ -29,6 +32,8 @@ export class Member implements OpenDocument, Waiter {
   readonly connection: Connection;
   identity: Identity;
   permission: Permission;
+  /** The Yjs client id under which this member's presence is shown. */
+  presenceClient: number | undefined;
   readonly #origin: MemberOrigin;
   /** Sync step 1 was answered: from here on broadcasts complete the client's state. */
   #synced = false;
@@ -74,6 +79,7 @@ export class Member implements OpenDocument, Waiter {
   receive(data: Uint8Array, start: number): void {
     const message = readInbound(data, start);
     if (message === undefined) return this.link.refuse("bad_request", "malformed or unknown message");
+    this.link.charge(message.type === "awareness" ? PRESENCE_COST : 1);
     this.#handle(message);
   }
 
@@ -91,6 +97,8 @@ export class Member implements OpenDocument, Waiter {
       case "token":
         return this.room.renew(this, message.token);
       case "close":
+        // At once, not when Hocuspocus is done: the same address may be opened again by the next message.
+        this.room.leave(this);
         return this.connection.close({ code: 1000, reason: "provider_initiated" });
     }
   }
@@ -255,9 +263,11 @@ export class Member implements OpenDocument, Waiter {
     this.#presenceAt = now;
     const signed: PresenceEntry[] = [];
     for (const entry of this.#presencePending.values()) {
-      const state = signState(entry.state, this.identity);
-      if (state !== undefined && this.room.claim(entry.client, this)) signed.push({ ...entry, state });
-      else this.room.countRefused();
+      const mine = this.room.claim(entry, this);
+      const state = mine ? signState(entry.state, this.identity) : undefined;
+      if (state !== undefined) signed.push({ ...entry, state });
+      // y-websocket clients send everybody's presence back as a matter of course; that is noise, not an attempt.
+      else if (this.link.door === "collab") this.room.countRefused();
     }
     this.#presencePending.clear();
     if (signed.length > 0) this.room.applyPresence(this, writePresence(signed));

@@ -10,8 +10,8 @@ export interface PresenceEntry {
   readonly state: string;
 }
 
-/** Entries that one message may carry: a provider sends its own, twice that leaves room for a reload. */
-const MAX_ENTRIES = 16;
+/** Entries that one message may carry. A y-websocket client sends back what it was sent: everybody on the document. */
+const MAX_ENTRIES = 10_000;
 
 /** The entries of an awareness update, or undefined when it is malformed or carries too many. */
 export function readPresence(update: Uint8Array): PresenceEntry[] | undefined {

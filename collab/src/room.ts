@@ -4,6 +4,7 @@ import { readInbound } from "./inbound.ts";
 import type { CollabLimits } from "./limits.ts";
 import type { Member } from "./member.ts";
 import { MemberOrigin, STORED } from "./origin.ts";
+import type { PresenceEntry } from "./presence.ts";
 import type { UpdateLog } from "./update-log.ts";
 import { frame } from "./wire.ts";
 
@@ -40,9 +41,6 @@ export interface RoomState {
   readonly loaded: Uint8Array | undefined;
 }
 
-/** Encoded state that is re-measured when the estimate has grown by this share of the limit. */
-const MEASURE_SHARE = 0.1;
-
 /** One live document: what is accepted goes to the log, what Hocuspocus broadcasts is framed once. */
 export class Room {
   readonly document: Document;
@@ -59,7 +57,6 @@ export class Room {
   #seq = 0;
   /** Bytes of the encoded state, never less than they are. */
   #bytes: number;
-  #measuredAt = 0;
   #full: Uint8Array | undefined;
   /** Authors since the last broadcast; undefined when somebody else than a member took part. */
   #authors: Set<Member> | undefined = new Set();
@@ -79,7 +76,7 @@ export class Room {
     this.rowsSince = { ...state.rows };
     this.#retired = new Set(state.retired);
     this.#full = state.loaded;
-    this.#bytes = state.loaded?.length ?? 0;
+    this.#bytes = this.fullState().length;
     state.document.on("update", (update: Uint8Array, origin: unknown) => this.#updated(update, origin));
     state.document.awareness.on("update", () => this.#presenceUpdated());
   }
@@ -136,14 +133,10 @@ export class Room {
     return this.lastPosition;
   }
 
+  /** The estimate only grows, so it is measured again before anybody is refused. Deleting is possible at any size. */
   #hasRoomFor(update: Uint8Array): boolean {
-    const { documentBytes } = this.limits;
-    // The estimate only grows; measure again, but not for every keystroke of a nearly full document.
-    if (this.#bytes - this.#measuredAt > documentBytes * MEASURE_SHARE || this.#measuredAt === 0) {
-      this.#bytes = this.fullState().length;
-      this.#measuredAt = this.#bytes;
-    }
-    return this.#bytes + update.length <= documentBytes;
+    this.#bytes = this.fullState().length;
+    return this.#bytes + update.length <= this.limits.documentBytes || addsNothing(update);
   }
 
   #updated(update: Uint8Array, origin: unknown): void {
@@ -198,8 +191,20 @@ export class Room {
       return "malformed";
     }
     if (known.size === 0) return this.fullState();
-    for (const client of this.#retired) if (known.has(client)) return "retired";
+    if (this.#isRetired(known)) return "retired";
     return Y.encodeStateAsUpdate(this.document, stateVector);
+  }
+
+  /**
+   * Whether the client has something of a replaced lineage that this one lacks. Only clocks beyond ours tell: a restored
+   * backup shares its client ids with the lineage that it replaced, up to the moment of the backup.
+   */
+  #isRetired(known: ReadonlyMap<number, number>): boolean {
+    if (this.#retired.size === 0) return false;
+    const ours = Y.decodeStateVector(Y.encodeStateVector(this.document));
+    for (const [client, clock] of known)
+      if (this.#retired.has(client) && clock > (ours.get(client) ?? 0)) return true;
+    return false;
   }
 
   // --- broadcasts ---
@@ -247,16 +252,22 @@ export class Room {
 
   // --- presence ---
 
-  /** Binds a Yjs client id to the first member that shows it. Another person's id is refused; one's own can move. */
-  claim(client: number, member: Member): boolean {
+  /**
+   * Binds a Yjs client id to the first member that shows it. Another person's id is refused; one's own can move. One id
+   * for each member: what a y-websocket client sends back of people who have just left must not become a ghost.
+   */
+  claim({ client, state }: PresenceEntry, member: Member): boolean {
     const owner = this.#owners.get(client);
     if (owner === member) return true;
+    if (member.presenceClient !== undefined || state === "null") return false;
     if (owner !== undefined) {
       if (owner.identity.userId !== member.identity.userId) return false;
       // A reconnect that overtakes the close of the old socket: that close must not remove the caret of the new one.
+      owner.presenceClient = undefined;
       this.document.getClients(owner.connection).delete(client);
       this.document.getClients(member.connection).add(client);
     }
+    member.presenceClient = client;
     this.#owners.set(client, member);
     return true;
   }
@@ -284,8 +295,18 @@ export class Room {
 
   leave(member: Member): void {
     this.members.delete(member);
-    for (const [client, owner] of this.#owners) if (owner === member) this.#owners.delete(client);
+    const client = member.presenceClient;
+    if (client !== undefined && this.#owners.get(client) === member) this.#owners.delete(client);
     member.left();
+  }
+}
+
+/** Whether an update only deletes. False for one that cannot be read: applying it will tell. */
+function addsNothing(update: Uint8Array): boolean {
+  try {
+    return Y.parseUpdateMeta(update).to.size === 0;
+  } catch {
+    return false;
   }
 }
 

@@ -34,6 +34,10 @@ class WsTransport implements Transport {
     this.#socket.write(frames);
   }
 
+  ping(): void {
+    this.#ws.ping();
+  }
+
   pause(): void {
     this.#ws.pause();
   }
@@ -118,6 +122,7 @@ export function createCollab(deps: CollabDeps): Collab {
       if (binary) link.receive(data);
       else link.refuse("bad_request", "text message");
     });
+    ws.on("pong", () => link.seen());
     socket.on("drain", () => link.drained());
     ws.on("close", () => core.disconnect(link));
   }
