@@ -165,7 +165,8 @@ class ThreadLane<Calls> implements Lane<Calls> {
   }
 
   #settle({ answers, commits, storedBytes }: FromThread): void {
-    this.#deaths = 0;
+    // Opening well is not enough: a thread that dies at its first call each time must not be started without a pause.
+    if (answers.length > 0) this.#deaths = 0;
     this.#present = { commits, storedBytes };
     this.#take(0)?.resolve(undefined);
     for (const answer of answers) {
