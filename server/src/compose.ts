@@ -1,7 +1,6 @@
 import { createCollab, createCompactor, type Collab, type CollabLimits } from "@scriptorium/collab";
 import type { FastifyBaseLogger, FastifyInstance } from "fastify";
 import type { IncomingMessage } from "node:http";
-import type { AddressInfo } from "node:net";
 import type { Duplex } from "node:stream";
 import { createAccess, type DocumentAccess } from "./access.ts";
 import type { Config } from "./config.ts";
@@ -11,6 +10,7 @@ import { createDeletions, type Deletions } from "./projects/deletions.ts";
 import { createMembers, type Members } from "./projects/members.ts";
 import { createPapers, type Papers } from "./projects/papers.ts";
 import { createPeople } from "./projects/people.ts";
+import { createPurge } from "./projects/purge.ts";
 import { createProjects, type Projects } from "./projects/projects.ts";
 import { jwksRoute } from "./rest/auth/jwks-route.ts";
 import { sessionRoutes, signInRoutes } from "./rest/auth/routes.ts";
@@ -90,7 +90,9 @@ export async function compose(config: Config, deps: ComposeDeps): Promise<App> {
     collab,
     listen: async () => {
       await app.listen({ host: config.HOST, port: config.PORT });
-      const { port } = app.server.address() as AddressInfo;
+      const address = app.server.address();
+      if (address === null || typeof address === "string") throw new Error("the server has no TCP address");
+      const { port } = address;
       const host = config.HOST.includes(":") ? `[${config.HOST}]` : config.HOST;
       return { url: `http://${host}:${port}`, port };
     },
@@ -159,7 +161,8 @@ async function createDomain(
       log.error({ err: error, userId }, "open documents could not be rechecked");
     }
   });
-  const deletions = createDeletions({ open, members, projects, papers, documents: collab, log, now });
+  const purge = createPurge({ members, projects, papers, documents: collab });
+  const deletions = createDeletions({ open, members, papers, purge, log, now });
   return { identity, members, projects, papers, access, deletions, collab };
 }
 

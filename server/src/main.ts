@@ -77,18 +77,16 @@ function endOnSignals(app: App, config: Config, log: pino.Logger): void {
   process.on("SIGINT", end);
 }
 
-function explain(error: unknown): string | undefined {
+function explain(error: unknown): string {
   if (error instanceof ConfigError) return error.message;
-  if (!(error instanceof Error) || !("code" in error) || typeof error.code !== "string") return undefined;
-  const says = MENDABLE[error.code];
-  return says === undefined ? undefined : `${says} (${error.message})`;
+  if (!(error instanceof Error)) return String(error);
+  const says = "code" in error && typeof error.code === "string" ? MENDABLE[error.code] : undefined;
+  return says === undefined ? (error.stack ?? error.message) : `${says} (${error.message})`;
 }
 
 try {
   await main();
 } catch (error) {
-  process.stderr.write(
-    `Scriptorium cannot start: ${explain(error) ?? (error as Error).stack ?? String(error)}\n`,
-  );
+  process.stderr.write(`Scriptorium cannot start: ${explain(error)}\n`);
   process.exit(1);
 }

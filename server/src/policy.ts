@@ -1,4 +1,4 @@
-import { Failure, type DocumentKind, type ProjectRole } from "@scriptorium/shared";
+import { assertNever, Failure, type DocumentKind, type ProjectRole } from "@scriptorium/shared";
 
 /**
  * Who may do what in a project: the only place that says so. REST and the document sockets both ask here. Someone who
@@ -28,7 +28,6 @@ const POLICY = {
 } as const satisfies Record<string, { says: string; roles: readonly ProjectRole[] }>;
 
 export type Action = keyof typeof POLICY;
-export const ACTIONS = Object.keys(POLICY) as Action[];
 
 export function may(role: ProjectRole | undefined, action: Action): boolean {
   const roles: readonly ProjectRole[] = POLICY[action].roles;
@@ -52,5 +51,7 @@ export function documentPermission(
     case "board":
       if (may(role, "documents.write")) return "write";
       return may(role, "documents.read") ? "read" : "none";
+    default:
+      return assertNever(kind);
   }
 }

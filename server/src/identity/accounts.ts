@@ -60,19 +60,6 @@ export function createAccounts(deps: AccountsDeps): Accounts {
     throw new Failure("wrong_credentials");
   };
 
-  /** The user whose password this is; the hash is renewed when the cost has changed since. */
-  const check = async (user: UserDoc | undefined, password: string): Promise<UserDoc> => {
-    const { ok, outdated } = await passwords.verify(password, user?.passwordHash);
-    if (!ok || user === undefined) throw new Failure("wrong_credentials");
-    return outdated ? users.patch(user.id, { passwordHash: await passwords.hash(password) }) : user;
-  };
-
-  const owner = async (userId: string): Promise<UserDoc> => {
-    const user = await users.get(userId);
-    if (user === undefined) throw new Failure("session_revoked");
-    return user;
-  };
-
   return {
     register: async ({ username, password }, from) => {
       await loginLimits.registration(from.ip);
@@ -83,12 +70,14 @@ export function createAccounts(deps: AccountsDeps): Accounts {
     },
     login: async ({ username, password }, from) => {
       const who = { ip: from.ip, account: usernameKey(username) };
-      const user = await loginLimits.attempt(who, async () => check(await users.byName(username), password));
+      const user = await loginLimits.attempt(who, async () =>
+        checkPassword(deps, await users.byName(username), password),
+      );
       return signIn(user, from);
     },
     refresh: async (refreshToken) => {
       const session = await sessions.refresh(refreshToken);
-      return tokens(await owner(session.userId), session);
+      return tokens(await ownerOf(users, session.userId), session);
     },
     authenticate: async (accessToken) => {
       const claims = await accessTokens.verify(accessToken);
@@ -96,13 +85,12 @@ export function createAccounts(deps: AccountsDeps): Accounts {
       if (!live) throw new Failure("session_revoked");
       return claims;
     },
-    me: async (userId) => users.present(await owner(userId)),
+    me: async (userId) => users.present(await ownerOf(users, userId)),
     patchMe: async (caller, { oldPassword, newPassword, ...fields }) => {
-      const user = await owner(caller.userId);
-      const credentials = fields.username !== undefined || newPassword !== undefined;
-      if (credentials) {
+      const user = await ownerOf(users, caller.userId);
+      if (fields.username !== undefined || newPassword !== undefined) {
         const who = { ip: caller.ip, account: user.usernameKey };
-        await loginLimits.attempt(who, async () => check(user, oldPassword ?? ""));
+        await loginLimits.attempt(who, async () => checkPassword(deps, user, oldPassword ?? ""));
       }
       const hash = newPassword === undefined ? {} : { passwordHash: await passwords.hash(newPassword) };
       const patched = await users.patch(user.id, { ...sent(fields), ...hash });
@@ -110,4 +98,22 @@ export function createAccounts(deps: AccountsDeps): Accounts {
       return users.present(patched);
     },
   };
+}
+
+/** The user of a session; without an account there is no session. */
+async function ownerOf(users: Users, userId: string): Promise<UserDoc> {
+  const user = await users.get(userId);
+  if (user === undefined) throw new Failure("session_revoked");
+  return user;
+}
+
+/** The user whose password this is; the hash is renewed when the cost has changed since it was made. */
+async function checkPassword(
+  { users, passwords }: Pick<AccountsDeps, "users" | "passwords">,
+  user: UserDoc | undefined,
+  password: string,
+): Promise<UserDoc> {
+  const { ok, outdated } = await passwords.verify(password, user?.passwordHash);
+  if (!ok || user === undefined) throw new Failure("wrong_credentials");
+  return outdated ? users.patch(user.id, { passwordHash: await passwords.hash(password) }) : user;
 }

@@ -31,7 +31,7 @@ export interface IdentityDeps {
 export async function createIdentity(deps: IdentityDeps): Promise<Identity> {
   const { streams, open, now } = deps;
   const keys = createKeys({ streams, now });
-  const refreshTokens = createRefreshTokens({ streams, now, mac: keys.mac });
+  const refreshTokens = createRefreshTokens({ streams, now, mac: (text) => keys.mac(text) });
   const sessions = createSessions({ open, refreshTokens, now, onEnded: deps.onSessionEnded });
   const users = await createUsers({ open, streams, now });
   const accounts = createAccounts({

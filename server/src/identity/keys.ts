@@ -1,17 +1,20 @@
-import { createHmac, generateKeyPair, randomBytes, type JsonWebKey } from "node:crypto";
+import { createHmac, generateKeyPair, randomBytes } from "node:crypto";
 import { promisify } from "node:util";
 import { newId, type Streams } from "@scriptorium/shared";
+import { z } from "zod";
 
 const generateKeyPairAsync = promisify(generateKeyPair);
 
+const Jwk = z.record(z.string(), z.unknown());
 /** A signing key pair as it stands in the store. */
-export interface SigningKey {
-  readonly kid: string;
+const SigningKey = z.object({
+  kid: z.string(),
   /** Unix ms from which it signs. It is published from the moment it is stored. */
-  readonly signsFrom: number;
-  readonly privateJwk: JsonWebKey;
-  readonly publicJwk: JsonWebKey;
-}
+  signsFrom: z.number(),
+  privateJwk: Jwk,
+  publicJwk: Jwk,
+});
+export type SigningKey = Readonly<z.infer<typeof SigningKey>>;
 
 export interface Keys {
   /** The newest key whose time has come. */
@@ -44,10 +47,10 @@ export function createKeys(deps: { streams: Streams; now: () => number }): Keys 
   const load = async (): Promise<SigningKey[]> => {
     const stored = await deps.streams.read(SIGNING, 1, KEPT_KEYS);
     if (stored.length === 0) {
-      await deps.streams.append(SIGNING, { at: 1, entry: { ...(await makeSigningKey(deps.now())) } });
+      await deps.streams.append(SIGNING, { at: 1, entry: await makeSigningKey(deps.now()) });
       return load();
     }
-    keys = stored.map((item) => item.entry as unknown as SigningKey);
+    keys = stored.map((item) => SigningKey.parse(item.entry));
     readAt = deps.now();
     return keys;
   };
@@ -88,8 +91,8 @@ async function makeSigningKey(nowMs: number): Promise<SigningKey> {
   return {
     kid: newId(nowMs),
     signsFrom: nowMs,
-    privateJwk: privateKey.export({ format: "jwk" }),
-    publicJwk: publicKey.export({ format: "jwk" }),
+    privateJwk: { ...privateKey.export({ format: "jwk" }) },
+    publicJwk: { ...publicKey.export({ format: "jwk" }) },
   };
 }
 

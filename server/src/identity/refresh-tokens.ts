@@ -1,6 +1,6 @@
-import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
-import { Failure, isId, type StreamEntry, type Streams } from "@scriptorium/shared";
+import { Failure, type StreamEntry, type Streams } from "@scriptorium/shared";
 import { z } from "zod";
+import { hashSecret, newSecret, refreshTokenFormat, sameText, type RefreshToken } from "./refresh-token.ts";
 
 /**
  * Refresh tokens of a session ("family"), one live generation at a time. A generation is won by an append, so of many
@@ -38,13 +38,6 @@ const Generation = z.discriminatedUnion("state", [
 type Generation = z.infer<typeof Generation>;
 type Live = Extract<Generation, { state: "live" }>;
 
-interface Presented {
-  readonly family: string;
-  readonly n: number;
-  readonly secret: string;
-  readonly mac: string;
-}
-
 export interface RefreshDeps {
   readonly streams: Streams;
   readonly mac: (text: string) => Promise<string>;
@@ -53,13 +46,8 @@ export interface RefreshDeps {
 
 export function createRefreshTokens(deps: RefreshDeps): RefreshTokens {
   const { streams, now } = deps;
-  const macOf = (family: string, n: number, secret: string) => deps.mac(`refresh|${family}|${n}|${secret}`);
-  const tokenOf = async (family: string, n: number, secret: string) =>
-    `${family}.${n}.${secret}.${await macOf(family, n, secret)}`;
-  const head = async (family: string) => {
-    const entry = await streams.head(streamOf(family));
-    return entry === undefined ? undefined : { n: entry.at, generation: Generation.parse(entry.entry) };
-  };
+  const format = refreshTokenFormat(deps.mac);
+  const head = (family: string) => headOf(streams, family);
 
   const revoke = async (family: string): Promise<void> => {
     for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
@@ -73,44 +61,41 @@ export function createRefreshTokens(deps: RefreshDeps): RefreshTokens {
     throw new Failure("try_later");
   };
 
-  /** One attempt; undefined when another node won the position meanwhile. */
-  const tryRotate = async (shown: Presented): Promise<"won" | "again" | undefined> => {
+  /** One attempt; false when another refresh won the position meanwhile. */
+  const tryRotate = async (shown: RefreshToken): Promise<boolean> => {
     const last = await head(shown.family);
     if (last === undefined) throw new Failure("unauthenticated");
     const live = demandLive(last.generation, now());
-    if (!sameText(live.secretHash, hashOf(shown.secret))) throw new Failure("unauthenticated");
+    if (!sameText(live.secretHash, hashSecret(shown.secret))) throw new Failure("unauthenticated");
     if (last.n === shown.n) {
       const entry: StreamEntry = { at: last.n + 1, entry: { ...live, at: now() } };
-      return (await streams.append(streamOf(shown.family), entry)) === "ok" ? "won" : undefined;
+      if ((await streams.append(streamOf(shown.family), entry)) !== "ok") return false;
+      if (shown.n % KEPT_GENERATIONS === 0) {
+        await streams.trim(streamOf(shown.family), shown.n - KEPT_GENERATIONS);
+      }
+      return true;
     }
     const [successor] = await streams.read(streamOf(shown.family), shown.n + 1, 1);
-    const fresh =
-      successor?.at === shown.n + 1 && now() - Generation.parse(successor.entry).at <= REUSE_GRACE_MS;
-    if (fresh) return "again";
+    if (successor?.at === shown.n + 1 && isFresh(successor, now())) return true;
     await revoke(shown.family);
     throw new Failure("session_revoked", "This refresh token was used before; the session was ended");
   };
 
   return {
     open: async (family) => {
-      const secret = randomBytes(16).toString("base64url");
-      const entry: Live = { state: "live", at: now(), openedAt: now(), secretHash: hashOf(secret) };
-      if ((await streams.append(streamOf(family), { at: 1, entry })) !== "ok")
+      const secret = newSecret();
+      const entry: Live = { state: "live", at: now(), openedAt: now(), secretHash: hashSecret(secret) };
+      if ((await streams.append(streamOf(family), { at: 1, entry })) !== "ok") {
         throw new Failure("session_revoked");
-      return tokenOf(family, 1, secret);
+      }
+      return format.write({ family, n: 1, secret });
     },
     rotate: async (token) => {
-      const shown = parse(token);
-      const genuine =
-        shown !== undefined && sameText(shown.mac, await macOf(shown.family, shown.n, shown.secret));
-      if (!genuine) throw new Failure("unauthenticated");
+      const shown = await format.read(token);
+      if (shown === undefined) throw new Failure("unauthenticated");
       for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
-        const outcome = await tryRotate(shown);
-        if (outcome === undefined) continue;
-        if (outcome === "won" && shown.n % KEPT_GENERATIONS === 0) {
-          await streams.trim(streamOf(shown.family), shown.n - KEPT_GENERATIONS);
-        }
-        return { family: shown.family, token: await tokenOf(shown.family, shown.n + 1, shown.secret) };
+        if (!(await tryRotate(shown))) continue;
+        return { family: shown.family, token: await format.write({ ...shown, n: shown.n + 1 }) };
       }
       throw new Failure("try_later");
     },
@@ -125,11 +110,14 @@ export function createRefreshTokens(deps: RefreshDeps): RefreshTokens {
 }
 
 const streamOf = (family: string) => `refresh:${family}`;
-const hashOf = (secret: string) => createHash("sha256").update(secret).digest("base64url");
 
-function sameText(left: string, right: string): boolean {
-  const [a, b] = [Buffer.from(left), Buffer.from(right)];
-  return a.length === b.length && timingSafeEqual(a, b);
+async function headOf(streams: Streams, family: string) {
+  const entry = await streams.head(streamOf(family));
+  return entry === undefined ? undefined : { n: entry.at, generation: Generation.parse(entry.entry) };
+}
+
+function isFresh(successor: StreamEntry, nowMs: number): boolean {
+  return nowMs - Generation.parse(successor.entry).at <= REUSE_GRACE_MS;
 }
 
 function isOver(live: Live, nowMs: number): boolean {
@@ -140,11 +128,4 @@ function demandLive(generation: Generation, nowMs: number): Live {
   if (generation.state === "revoked") throw new Failure("session_revoked");
   if (isOver(generation, nowMs)) throw new Failure("token_expired", "The session has expired; sign in again");
   return generation;
-}
-
-function parse(token: string): Presented | undefined {
-  const [family = "", n = "", secret = "", mac = "", ...rest] = token.split(".");
-  if (!isId(family) || !/^[1-9]\d{0,8}$/.test(n) || secret === "" || mac === "" || rest.length > 0)
-    return undefined;
-  return { family, n: Number(n), secret, mac };
 }

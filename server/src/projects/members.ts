@@ -38,24 +38,15 @@ const KEPT_CHANGES = 200;
 
 export function createMembers(deps: { open: OpenCollection; streams: Streams; now: () => number }): Members {
   const { streams } = deps;
-  const rows: Collection<MembershipRow> = deps.open({
-    name: "memberships",
-    unique: [["userId", "projectId"]],
-    indexes: [["userId"], ["projectId"]],
-  });
   const listeners: ((userId: string) => Promise<void>)[] = [];
 
   const head = async (projectId: string) => {
     const entry = await streams.head(streamOf(projectId));
     return entry === undefined ? undefined : { n: entry.at, state: Membership.parse(entry.entry) };
   };
-  const addRow = (projectId: string, userId: string) =>
-    rows.insert({ id: newId(deps.now()), userId, projectId });
-  const removeRow = async (projectId: string, userId: string) => {
-    await rows.removeWhere({ userId, projectId });
-    // Added again while we removed: the row must follow the truth.
-    if (roleIn((await head(projectId))?.state, userId) !== undefined) await addRow(projectId, userId);
-  };
+  const isMember = async (projectId: string, userId: string) =>
+    roleIn((await head(projectId))?.state, userId) !== undefined;
+  const rows = createRows({ open: deps.open, now: deps.now, isMember });
 
   const decide = async (projectId: string, by: string, change: MembershipChange): Promise<Membership> => {
     const at = new Date(deps.now()).toISOString();
@@ -74,7 +65,7 @@ export function createMembers(deps: { open: OpenCollection; streams: Streams; no
 
   return {
     create: async (projectId, owner) => {
-      await addRow(projectId, owner);
+      await rows.add(projectId, owner);
       const joinedAt = new Date(deps.now()).toISOString();
       const state: Membership = { members: [{ userId: owner, role: "owner", joinedAt }], deleted: false };
       await streams.append(streamOf(projectId), { at: 1, entry: { ...state, by: owner } });
@@ -84,24 +75,50 @@ export function createMembers(deps: { open: OpenCollection; streams: Streams; no
     change: async (projectId, by, change) => {
       if (change.type === "add") {
         demand(roleIn((await head(projectId))?.state, by), actionOf(by, change));
-        await addRow(projectId, change.userId);
+        await rows.add(projectId, change.userId);
       }
       const next = await decide(projectId, by, change);
       // Before: a crash leaves a row too many, never one too few. After: someone may have removed it meanwhile.
-      if (change.type === "add") await addRow(projectId, change.userId);
-      if (change.type === "remove") await removeRow(projectId, change.userId);
+      if (change.type === "add") await rows.add(projectId, change.userId);
+      if (change.type === "remove") await rows.remove(projectId, change.userId);
       const concerned =
         change.type === "delete" ? next.members.map((member) => member.userId) : [change.userId];
       for (const userId of concerned) for (const listener of listeners) await listener(userId);
       return next;
     },
-    projectsOf: (userId, page) => rows.find({ where: { userId }, descending: true, ...page }),
+    projectsOf: (userId, page) => rows.ofUser(userId, page),
     purge: async (projectId) => {
-      await rows.removeWhere({ projectId });
+      await rows.removeAll(projectId);
       const last = await head(projectId);
       if (last !== undefined) await streams.trim(streamOf(projectId), last.n);
     },
     whenChanged: (listener) => void listeners.push(listener),
+  };
+}
+
+/** The index from people to projects. It may name too much for a moment, never too little. */
+function createRows(deps: {
+  open: OpenCollection;
+  now: () => number;
+  isMember: (projectId: string, userId: string) => Promise<boolean>;
+}) {
+  const rows: Collection<MembershipRow> = deps.open({
+    name: "memberships",
+    unique: [["userId", "projectId"]],
+    indexes: [["userId"], ["projectId"]],
+  });
+  const add = (projectId: string, userId: string) =>
+    rows.insert({ id: newId(deps.now()), userId, projectId });
+  return {
+    add,
+    remove: async (projectId: string, userId: string) => {
+      await rows.removeWhere({ userId, projectId });
+      // Added again while we removed: the row must follow the truth.
+      if (await deps.isMember(projectId, userId)) await add(projectId, userId);
+    },
+    removeAll: (projectId: string) => rows.removeWhere({ projectId }),
+    ofUser: (userId: string, page: { after?: string; limit: number }) =>
+      rows.find({ where: { userId }, descending: true, ...page }),
   };
 }
 

@@ -38,21 +38,20 @@ export function problemOf(error: unknown, requestId?: string): Problem {
     }));
     return { ...base("bad_request"), errors };
   }
-  const status = statusOf(error);
-  if (status === undefined) return base("internal");
-  return { ...base(BY_STATUS[status] ?? "bad_request"), detail: String((error as Error).message) };
+  if (!isRefusal(error)) return base("internal");
+  return { ...base(BY_STATUS[error.statusCode] ?? "bad_request"), detail: error.message };
 }
 
 function detailOf(failure: Failure): { detail?: string } {
   return failure.message === FAILURES[failure.code].title ? {} : { detail: failure.message };
 }
 
-/** The status of an error that Fastify made about the request (`FST_ERR_…`, 4xx); undefined for everything else. */
-function statusOf(error: unknown): number | undefined {
-  if (!(error instanceof Error) || !("statusCode" in error) || !("code" in error)) return undefined;
+/** An error that Fastify made about the request: `FST_…` with a 4xx status. */
+function isRefusal(error: unknown): error is Error & { statusCode: number } {
+  if (!(error instanceof Error) || !("statusCode" in error) || !("code" in error)) return false;
   const { statusCode, code } = error;
-  if (typeof statusCode !== "number" || statusCode < 400 || statusCode >= 500) return undefined;
-  return typeof code === "string" && code.startsWith("FST_") ? statusCode : undefined;
+  const ofRequest = typeof statusCode === "number" && statusCode >= 400 && statusCode < 500;
+  return ofRequest && typeof code === "string" && code.startsWith("FST_");
 }
 
 export function sendProblem(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {

@@ -46,6 +46,7 @@ export function createHttpServer(deps: HttpDeps): FastifyInstance {
     requestIdHeader: false,
     genReqId: () => newId(deps.now()),
     routerOptions: { maxParamLength: PARAM_CHARS },
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the same object under another generic
     frameworkErrors: (error, request, reply) => void sendProblem(error, request, reply as never),
     clientErrorHandler: refuseUnparsable,
   });
@@ -90,7 +91,7 @@ export function refuseOtherMethods(app: FastifyInstance): () => void {
     methods.set(route.url, known);
   });
   return () => {
-    for (const [url, known] of [...methods]) {
+    for (const [url, known] of Array.from(methods)) {
       const allow = [...known].join(", ");
       const others = app.supportedMethods.filter((method) => !known.has(method));
       if (url.includes("*") || url.startsWith(DOCS) || others.length === 0) continue;

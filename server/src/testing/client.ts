@@ -1,12 +1,12 @@
-import type {
-  Member,
-  Page,
-  Paper,
+import {
   Problem,
-  Project,
-  ProjectRole,
-  TokenPair,
-  User,
+  type Member,
+  type Page,
+  type Paper,
+  type Project,
+  type ProjectRole,
+  type TokenPair,
+  type User,
 } from "@scriptorium/shared";
 
 /** A small typed REST client for tests and benchmarks of any room. */
@@ -80,12 +80,13 @@ async function send(url: string, { method, path, body, token }: Ask): Promise<Re
   if (token !== undefined) headers["authorization"] = `Bearer ${token}`;
   const init = { method, headers, ...(body === undefined ? {} : { body: JSON.stringify(body) }) };
   const response = await fetch(`${url}/api/v1${path}`, init);
-  if (!response.ok) throw new RestError((await response.json()) as Problem, `${method} ${path}`);
+  if (!response.ok) throw new RestError(Problem.parse(await response.json()), `${method} ${path}`);
   return response;
 }
 
 async function ask<T>(url: string, request: Ask): Promise<T> {
   const response = await send(url, request);
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the caller says what the route answers
   return (response.status === 204 ? undefined : await response.json()) as T;
 }
 

@@ -1,10 +1,10 @@
-import { Failure, parseDocumentName, type DocumentName } from "@scriptorium/shared";
+import { Failure, formatDocumentName, parseDocumentName, type DocumentName } from "@scriptorium/shared";
 import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
 import * as Y from "yjs";
 import { z } from "zod";
 import type { Accounts } from "../../identity/accounts.ts";
 import { callerOf, requireCaller } from "../caller.ts";
-import { PROBLEMS, SECURED } from "../schemas.ts";
+import { secured } from "../schemas.ts";
 
 /** What these routes need from the collaboration room and the access rules. */
 export interface DocumentRoutesDeps {
@@ -20,58 +20,51 @@ export interface DocumentRoutesDeps {
 
 const UPDATE_TYPE = "application/octet-stream";
 const MARKDOWN_TYPE = "text/markdown; charset=utf-8";
-/** JSON Schema has no bytes: described as a binary string, sent as they are. */
-const Bytes: z.ZodType<Buffer> = z.string().meta({ format: "binary" }) as never;
+const JSON_TYPE = "application/json; charset=utf-8";
 const Json = z.object({
   name: z.string(),
   md: z.string().optional(),
   meta: z.record(z.string(), z.unknown()).optional(),
   cards: z.record(z.string(), z.unknown()).optional(),
 });
+const read = secured({
+  tags: ["documents"],
+  summary: "The document as a Yjs update (default), as JSON or as Markdown",
+  params: z.object({ name: z.string() }),
+  querystring: z.strictObject({ format: z.enum(["update", "json", "markdown"]).default("update") }),
+  response: {
+    200: {
+      description: "The document",
+      content: {
+        // JSON Schema has no bytes: described as a binary string, sent as they are.
+        [UPDATE_TYPE]: { schema: z.any().meta({ type: "string", format: "binary" }) },
+        "application/json": { schema: Json },
+        "text/markdown": { schema: z.string() },
+      },
+    },
+  },
+});
 
 export function documentRoutes({ accounts, access, documents }: DocumentRoutesDeps): FastifyPluginAsyncZod {
   return async (app) => {
     requireCaller(app, accounts);
-    app.get(
-      "/documents/:name",
-      {
-        schema: {
-          ...SECURED,
-          tags: ["documents"],
-          summary: "The document as a Yjs update (default), as JSON or as Markdown",
-          params: z.object({ name: z.string() }),
-          querystring: z.strictObject({ format: z.enum(["update", "json", "markdown"]).default("update") }),
-          response: {
-            200: {
-              description: "The document",
-              content: {
-                [UPDATE_TYPE]: { schema: Bytes },
-                "application/json": { schema: Json },
-                "text/markdown": { schema: z.string() },
-              },
-            },
-            ...PROBLEMS,
-          },
-        },
-      },
-      async (request, reply) => {
-        const name = parseDocumentName(request.params.name);
-        if (name === undefined) throw new Failure("not_found");
-        const { format } = request.query;
-        if (format === "markdown" && name.kind === "board") {
-          throw new Failure("bad_request", "A board has no Markdown form");
-        }
-        if ((await access.permission(callerOf(request), name)) === "none") throw new Failure("not_found");
-        const update = await documents.read(request.params.name);
-        // A string or bytes, sent as they are; the schemas above only describe them.
-        const [type, body] = render({ name, update, format });
-        return reply
-          .header("content-type", type)
-          .header("cache-control", "no-store")
-          .serializer((payload: string) => payload)
-          .send(body);
-      },
-    );
+    app.get("/documents/:name", read, async (request, reply) => {
+      const name = parseDocumentName(request.params.name);
+      if (name === undefined) throw new Failure("not_found");
+      const { format } = request.query;
+      if ((await access.permission(callerOf(request), name)) === "none") throw new Failure("not_found");
+      if (format === "markdown" && name.kind === "board") {
+        throw new Failure("bad_request", "A board has no Markdown form");
+      }
+      const update = await documents.read(request.params.name);
+      // A string or bytes, sent as they are; the schemas above only describe them.
+      const [type, body] = render({ name, update, format });
+      return reply
+        .header("content-type", type)
+        .header("cache-control", "no-store")
+        .serializer((payload: string) => payload)
+        .send(body);
+    });
   };
 }
 
@@ -84,14 +77,12 @@ function render(document: {
   if (format === "update") return [UPDATE_TYPE, Buffer.from(update)];
   const doc = new Y.Doc();
   Y.applyUpdate(doc, update);
+  // oxlint-disable-next-line typescript/no-base-to-string -- Y.Text has a toString of its own; its types hide it
   const md = () => doc.getText("md").toString();
   if (format === "markdown") return [MARKDOWN_TYPE, md()];
   const content =
     name.kind === "board"
       ? { cards: doc.getMap("cards").toJSON() }
       : { md: md(), meta: doc.getMap("meta").toJSON() };
-  return [
-    "application/json; charset=utf-8",
-    JSON.stringify({ name: `${name.kind}:${name.id}`, ...content } satisfies z.infer<typeof Json>),
-  ];
+  return [JSON_TYPE, JSON.stringify({ name: formatDocumentName(name), ...content })];
 }
