@@ -1,3 +1,14 @@
 import { render } from "preact";
-import { LIMITS, shouldReconnect, formatDocumentName } from "@scriptorium/shared";
-render(<p>{LIMITS.fieldChars}{String(shouldReconnect(3))}{formatDocumentName({kind:"notes",id:"x"})}</p>, document.getElementById("app") as HTMLElement);
+import "@preact/signals";
+import { App } from "./app.tsx";
+import { applyPreferences } from "./preferences.ts";
+import { startRouter } from "./router.ts";
+import { startSession } from "./session/session.ts";
+import "./styles/index.css";
+
+const root = document.querySelector("#app");
+if (root === null) throw new Error("index.html has no #app");
+startSession();
+startRouter();
+applyPreferences();
+render(<App />, root);

@@ -49,7 +49,10 @@ test("an answer that nobody waits for changes nothing", () => {
 });
 
 test("no sequence of events hides an edit whose message is not answered with yes", () => {
-  const event = fc.constantFrom<LedgerEvent>(edit, update, diff, yes, no, closed, { type: "update", edits: 0 });
+  const event = fc.constantFrom<LedgerEvent>(edit, update, diff, yes, no, closed, {
+    type: "update",
+    edits: 0,
+  });
   fc.assert(
     fc.property(fc.array(event, { maxLength: 60 }), (events) => {
       // The model names each edit and follows it through the messages one by one.

@@ -21,7 +21,11 @@ test("anything else is not a notice, by the same judgement as the shared schema"
     },
     { requiredKeys: [] },
   );
-  const payload = fc.oneof(near.map((value) => JSON.stringify(value)), fc.json(), fc.string());
+  const payload = fc.oneof(
+    near.map((value) => JSON.stringify(value)),
+    fc.json(),
+    fc.string(),
+  );
   fc.assert(
     fc.property(payload, (text) => {
       const parsed = parseNotice(text);

@@ -3,7 +3,14 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { saveState, SLOW_AFTER_MS, type SaveInputs } from "../src/notes/save-state.ts";
 
-const calm: SaveInputs = { link: "open", settled: true, unsaved: 0, readOnly: null, stopped: null, waitedMs: 0 };
+const calm: SaveInputs = {
+  link: "open",
+  settled: true,
+  unsaved: 0,
+  readOnly: null,
+  stopped: null,
+  waitedMs: 0,
+};
 
 test("an open socket with nothing acknowledged is not saved", () => {
   assert.deepEqual(saveState({ ...calm, settled: false }), { kind: "connecting", unsaved: 0 });
@@ -36,7 +43,10 @@ test("a read-only document names its reason and keeps the number of unsaved edit
 });
 
 test("offline outranks what the server said last about read-only", () => {
-  assert.deepEqual(saveState({ ...calm, link: "offline", readOnly: "draining" }), { kind: "offline", unsaved: 0 });
+  assert.deepEqual(saveState({ ...calm, link: "offline", readOnly: "draining" }), {
+    kind: "offline",
+    unsaved: 0,
+  });
 });
 
 test("a stopped document says why, whatever the socket does", () => {

@@ -21,5 +21,7 @@ export function timeAgo(iso: string, nowMs: number = Date.now()): string {
   const seconds = Math.round((Date.parse(iso) - nowMs) / 1000);
   const format = new Intl.RelativeTimeFormat(locale.value === "zh" ? "zh-CN" : "en", { numeric: "auto" });
   const unit = UNITS.find(([, size]) => Math.abs(seconds) >= size);
-  return unit === undefined ? format.format(0, "second") : format.format(Math.trunc(seconds / unit[1]), unit[0]);
+  return unit === undefined
+    ? format.format(0, "second")
+    : format.format(Math.trunc(seconds / unit[1]), unit[0]);
 }

@@ -1,5 +1,6 @@
 import {
   HocuspocusProvider,
+  type CompleteHocuspocusProviderWebsocketConfiguration,
   type ConstructableOutgoingMessage,
   type HocuspocusProviderConfiguration,
   type onMessageParameters,
@@ -22,11 +23,20 @@ interface AwarenessChange {
   readonly removed: number[];
 }
 
-export type DurableProviderConfiguration = HocuspocusProviderConfiguration & {
-  readonly onLedger: (event: LedgerEvent) => void;
-  /** Whether an update is an edit of this person in this tab, to be counted until it is committed. */
-  readonly isOwnEdit: (origin: unknown) => boolean;
-};
+/** Options of the socket that the provider opens for itself; its type leaves them out, its constructor takes them. */
+type SocketOptions = Partial<
+  Pick<
+    CompleteHocuspocusProviderWebsocketConfiguration,
+    "autoConnect" | "delay" | "minDelay" | "factor" | "maxDelay"
+  >
+>;
+
+export type DurableProviderConfiguration = HocuspocusProviderConfiguration &
+  SocketOptions & {
+    readonly onLedger: (event: LedgerEvent) => void;
+    /** Whether an update is an edit of this person in this tab, to be counted until it is committed. */
+    readonly isOwnEdit: (origin: unknown) => boolean;
+  };
 
 /**
  * The Hocuspocus provider with exact accounts of what is committed.
@@ -37,11 +47,11 @@ export type DurableProviderConfiguration = HocuspocusProviderConfiguration & {
  */
 export class DurableProvider extends HocuspocusProvider {
   // Declared without initialisers: the base constructor may already call into the overrides below.
-  private declare onLedger: (event: LedgerEvent) => void;
-  private declare isOwnEdit: (origin: unknown) => boolean;
-  private declare shaking: boolean;
-  private declare held: Uint8Array[] | undefined;
-  private declare holdTimer: ReturnType<typeof setTimeout> | undefined;
+  declare private onLedger: (event: LedgerEvent) => void;
+  declare private isOwnEdit: (origin: unknown) => boolean;
+  declare private shaking: boolean;
+  declare private held: Uint8Array[] | undefined;
+  declare private holdTimer: ReturnType<typeof setTimeout> | undefined;
 
   static open(configuration: DurableProviderConfiguration): DurableProvider {
     return new DurableProvider(configuration);
@@ -54,6 +64,8 @@ export class DurableProvider extends HocuspocusProvider {
     this.isOwnEdit = isOwnEdit;
     this.shaking = false;
     this.on("message", (event: onMessageParameters) => this.account(event));
+    // A socket that fell silent is given up without a "close" event; closing twice does no harm.
+    this.on("disconnect", () => this.onClose());
   }
 
   /** Keeps updates back while letters are being composed, so that others do not see pinyin come and go. */
@@ -86,7 +98,8 @@ export class DurableProvider extends HocuspocusProvider {
   private account({ message }: onMessageParameters): void {
     message.readVarString();
     const type = Number(message.readVarUint());
-    if (type === SYNC_STATUS_TYPE) this.onLedger({ type: "answer", committed: Number(message.readVarUint()) === 1 });
+    if (type === SYNC_STATUS_TYPE)
+      this.onLedger({ type: "answer", committed: Number(message.readVarUint()) === 1 });
     if (type === SYNC_TYPE && Number(message.readVarUint()) === STEP1) this.onLedger({ type: "diff" });
   }
 

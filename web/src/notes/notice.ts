@@ -18,7 +18,8 @@ function parseJson(text: string): unknown {
 /** A stateless message as a notice, or undefined for anything else. By hand, so that zod stays out of the bundle. */
 export function parseNotice(payload: string): CollabNotice | undefined {
   const value = parseJson(payload);
-  if (typeof value !== "object" || value === null || !("type" in value) || !("epoch" in value)) return undefined;
+  if (typeof value !== "object" || value === null || !("type" in value) || !("epoch" in value))
+    return undefined;
   const { type, epoch } = value;
   if (typeof epoch !== "number" || !Number.isInteger(epoch) || epoch < 1) return undefined;
   if (type === "reset") return { type, epoch };

@@ -33,7 +33,8 @@ export function saveState(inputs: SaveInputs): SaveState {
   const { unsaved } = inputs;
   if (inputs.stopped !== null) return { kind: "readonly", unsaved, reason: inputs.stopped };
   if (inputs.link === "offline") return { kind: "offline", unsaved };
-  if (inputs.link === "open" && inputs.readOnly !== null) return { kind: "readonly", unsaved, reason: inputs.readOnly };
+  if (inputs.link === "open" && inputs.readOnly !== null)
+    return { kind: "readonly", unsaved, reason: inputs.readOnly };
   if (unsaved > 0) return { kind: "pending", unsaved, slow: inputs.waitedMs >= SLOW_AFTER_MS };
   return inputs.link === "open" && inputs.settled
     ? { kind: "saved", unsaved: 0 }
