@@ -1,0 +1,13 @@
+export type {
+  AttachOptions,
+  Pty,
+  PtyEvents,
+  PtyExit,
+  PtyGuarantees,
+  PtyLimits,
+  PtyListing,
+  PtyRuntime,
+  PtySpec,
+  PtyStarted,
+  TerminalSize,
+} from "./ports.ts";
