@@ -1,10 +1,11 @@
 import type { AppendOutcome } from "@scriptorium/shared";
 import type { CollectionSpec, InsertOutcome } from "../../ports.ts";
+import type { RowRange } from "./row-batch.ts";
 
 /** What may be asked of the writer's thread. Bytes are packed by row-batch.ts and entry-codec.ts. */
 export interface WriteCalls {
   appendRows: { input: { rows: Uint8Array }; output: undefined };
-  removeRows: { input: { ranges: readonly RowRangeInput[] }; output: undefined };
+  removeRows: { input: { ranges: readonly RowRange[] }; output: undefined };
   purgeRows: { input: { document: string; upToEpoch: number }; output: undefined };
   /** Answers whether the following chunks are wanted: no when the part is there already. */
   putChunk: { input: ChunkInput; output: boolean };
@@ -31,14 +32,6 @@ export interface ReadCalls {
   head: { input: { stream: string }; output: StoredEntry | undefined };
   /** First column of every row: the documents' JSON. */
   bodies: { input: Statement; output: string[] };
-}
-
-export interface RowRangeInput {
-  readonly document: string;
-  readonly epoch: number;
-  readonly node: string;
-  readonly seq: number;
-  readonly to: number;
 }
 
 export interface ChunkInput {
@@ -70,8 +63,6 @@ export interface Statement {
   readonly sql: string;
   readonly values: readonly (string | number)[];
 }
-
-export type CallMap = Record<string, { input: object; output: unknown }>;
 
 export type Kind<Calls> = keyof Calls & string;
 
@@ -114,4 +105,6 @@ export interface FromThread {
   readonly answers: readonly Answer[];
   readonly commits: number;
   readonly storedBytes: number;
+  /** Why the WAL could not be copied into the database this time; it is tried again, and commits go on meanwhile. */
+  readonly trouble?: StoreError | undefined;
 }

@@ -1,5 +1,5 @@
 import type { DatabaseSync } from "node:sqlite";
-import type { Answer, Kind, Request, StoreError } from "./calls.ts";
+import type { Answer, Request, StoreError } from "./calls.ts";
 import type { Meter } from "./statements.ts";
 
 /** Primary SQLite result codes that come from the machine and not from the statement: perm, busy, locked, nomem,
@@ -65,12 +65,9 @@ export function createGroupCommit<Calls>(deps: GroupCommitDeps<Calls>): GroupCom
   };
 }
 
-export function refuse<Calls>(requests: readonly Request<Calls>[], error: StoreError): Answer[] {
+function refuse<Calls>(requests: readonly Request<Calls>[], error: StoreError): Answer[] {
   return requests.map(({ id }) => ({ id, error }));
 }
-
-/** Runs one request by the handler of its kind. */
-export type Execute<Calls> = <K extends Kind<Calls>>(request: Request<Calls, K>) => unknown;
 
 export function toStoreError(error: unknown): StoreError {
   if (!(error instanceof Error)) return { message: String(error), errcode: undefined };

@@ -164,7 +164,9 @@ class ThreadLane<Calls> implements Lane<Calls> {
     return worker;
   }
 
-  #settle({ answers, commits, storedBytes }: FromThread): void {
+  #settle({ answers, commits, storedBytes, trouble }: FromThread): void {
+    if (trouble)
+      this.#deps.log.warn({ lane: this.#deps.name, err: trouble }, "the WAL could not be checkpointed");
     // Opening well is not enough: a thread that dies at its first call each time must not be started without a pause.
     if (answers.length > 0) this.#deaths = 0;
     this.#present = { commits, storedBytes };
@@ -192,11 +194,14 @@ class ThreadLane<Calls> implements Lane<Calls> {
     this.#present = { commits: 0, storedBytes: 0 };
     const opening = this.#take(0);
     const lost = [...this.#waiting.keys()];
-    if (this.#state.kind !== "stopped") {
+    const stopped = this.#state.kind === "stopped";
+    if (!stopped || cause !== undefined) {
+      log.error({ lane: name, lost: lost.length, err: cause }, "the store's thread has ended");
+    }
+    if (!stopped) {
       const wait = this.#deaths === 0 ? 0 : limits.restartMs * 2 ** (this.#deaths - 1);
       this.#deaths += 1;
       this.#state = { kind: "down", notBefore: now() + Math.min(wait, limits.restartMaxMs) };
-      log.error({ lane: name, lost: lost.length, err: cause }, "the store's thread has ended");
     }
     for (const id of lost) {
       this.#take(id)?.reject(

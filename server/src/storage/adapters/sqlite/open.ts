@@ -51,7 +51,12 @@ export async function openSqlite({
   const reader = createLane<ReadCalls>({ name: "reader", start: boot("reader"), log, limits });
   // The writer first: it makes the file that the reader opens.
   await writer.start();
-  await reader.start();
+  try {
+    await reader.start();
+  } catch (error) {
+    await writer.stop();
+    throw error;
+  }
 
   const streams = sqliteStreams(writer, reader);
   return {

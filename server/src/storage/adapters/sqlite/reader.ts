@@ -105,6 +105,7 @@ function documentReads(prepare: Prepare): Handlers<Pick<ReadCalls, "rows" | "par
       return body;
     },
 
+    // Unfinished ones, too: nobody else would ever remove what a crash has left of one.
     parts: ({ document }) =>
       parts.all(document).map((found) => ({ id: String(found["name"]), at: Number(found["at"]) })),
   };

@@ -1,6 +1,14 @@
 import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
 import type { MessagePort } from "node:worker_threads";
-import type { FromThread, ReadCalls, Request, ThreadBoot, ToThread, WriteCalls } from "./calls.ts";
+import type {
+  FromThread,
+  ReadCalls,
+  Request,
+  StoreError,
+  ThreadBoot,
+  ToThread,
+  WriteCalls,
+} from "./calls.ts";
 import { openReader } from "./reader.ts";
 import { openWriter } from "./writer.ts";
 
@@ -9,8 +17,8 @@ const GROUP_REQUESTS = 1_000;
 
 interface Engine<Calls> {
   run(requests: readonly Request<Calls>[]): FromThread;
-  /** What may wait until the answers are out. */
-  afterwards(): void;
+  /** What may wait until the answers are out; tells what went wrong with it. */
+  afterwards(): StoreError | undefined;
   close(): void;
 }
 
@@ -30,7 +38,8 @@ function serve<Calls>(port: MessagePort, engine: Engine<Calls>): void {
       if (group.length > 0) {
         const done = engine.run(group);
         port.postMessage(done, transferable(done));
-        engine.afterwards();
+        const trouble = engine.afterwards();
+        if (trouble !== undefined) port.postMessage({ ...done, answers: [], trouble }, []);
       }
       if (next === "stop") {
         engine.close();

@@ -1,10 +1,10 @@
-import { mkdirSync } from "node:fs";
-import { join } from "node:path";
+import { closeSync, fsyncSync, mkdirSync, openSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
-import type { FromThread, Handlers, Kind, Request, ThreadBoot, WriteCalls } from "./calls.ts";
+import type { FromThread, Handlers, Kind, Request, StoreError, ThreadBoot, WriteCalls } from "./calls.ts";
 import { collectionWrites } from "./collection-writes.ts";
 import { documentWrites } from "./document-writes.ts";
-import { createGroupCommit } from "./group-commit.ts";
+import { createGroupCommit, toStoreError } from "./group-commit.ts";
 import { lockDirectory } from "./lock.ts";
 import { migrate, refuseNewer } from "./migrations.ts";
 import { internNames } from "./names.ts";
@@ -18,13 +18,17 @@ const PAGE_BYTES = 4096;
 const CHECKPOINT_FRAMES = 2_000;
 /** Beyond this the WAL is not merely copied but begun anew, waiting for readers. */
 const RESTART_FRAMES = 16_000;
-/** Commits between two looks at the length of the WAL. */
-const CHECKPOINT_EVERY = 200;
+/** Commits, or bytes handed to the store, between two looks at the length of the WAL. */
+const LOOK_COMMITS = 200;
+const LOOK_BYTES = 2 * 1024 * 1024;
 
 export interface Writer {
   run(requests: readonly Request<WriteCalls>[]): FromThread;
-  /** Copies the WAL into the database when it has grown. After the answers, so that no acknowledgement waits for it. */
-  checkpoint(): void;
+  /**
+   * Copies the WAL into the database when it has grown; to be called when the answers are out, so that none of them
+   * waits for it. Says what stood in the way: nothing is lost by that, only the WAL grows.
+   */
+  checkpoint(): StoreError | undefined;
   /** Ends with an empty WAL. */
   close(): void;
 }
@@ -35,6 +39,8 @@ export function openWriter({ dir, databaseBytes }: Omit<ThreadBoot, "role">): Wr
   const lock = lockDirectory(dir);
   try {
     const db = openDatabase(join(dir, DATABASE_FILE), databaseBytes);
+    syncDirectory(dir);
+    syncDirectory(dirname(dir));
     return createWriter(db, lock);
   } catch (error) {
     lock.release();
@@ -46,10 +52,11 @@ function openDatabase(file: string, databaseBytes: number): DatabaseSync {
   const db = new DatabaseSync(file, { timeout: 5_000, enableForeignKeyConstraints: false });
   try {
     refuseNewer(db);
-    // Checkpoints are ours to time: the built-in one would run inside COMMIT, before the answer.
+    // On macOS an fsync without fullfsync may stop at the disk's cache. Checkpoints are ours to time: the built-in one would run inside COMMIT, before the answer.
     db.exec(`
       PRAGMA journal_mode = WAL;
       PRAGMA synchronous = FULL;
+      PRAGMA fullfsync = ON;
       PRAGMA wal_autocheckpoint = 0;
       PRAGMA journal_size_limit = ${RESTART_FRAMES * PAGE_BYTES};
       PRAGMA cache_size = -16000;
@@ -64,6 +71,13 @@ function openDatabase(file: string, databaseBytes: number): DatabaseSync {
   }
 }
 
+/** A file that was just made is only there after a power cut when its directory was synced, too. */
+function syncDirectory(dir: string): void {
+  const fd = openSync(dir, "r");
+  fsyncSync(fd);
+  closeSync(fd);
+}
+
 function createWriter(db: DatabaseSync, lock: { release(): void }): Writer {
   const prepare = preparedOnce(db);
   const meter: Meter = { bytes: 0 };
@@ -76,7 +90,7 @@ function createWriter(db: DatabaseSync, lock: { release(): void }): Writer {
   const execute = <K extends Kind<WriteCalls>>(request: Request<WriteCalls, K>): unknown =>
     handlers[request.kind](request.input);
   const group = createGroupCommit<WriteCalls>({ db, execute, meter, undone: () => names.forget() });
-  let checkedAt = 0;
+  let lookedAt = { commits: 0, bytes: 0 };
 
   return {
     run(requests) {
@@ -85,12 +99,16 @@ function createWriter(db: DatabaseSync, lock: { release(): void }): Writer {
     },
 
     checkpoint() {
-      if (group.commits - checkedAt < CHECKPOINT_EVERY) return;
-      checkedAt = group.commits;
-      const state = db.prepare("PRAGMA wal_checkpoint(NOOP)").get();
-      const pending = Number(state?.["log"]) - Number(state?.["checkpointed"]);
-      if (pending < CHECKPOINT_FRAMES) return;
-      db.exec(`PRAGMA wal_checkpoint(${pending < RESTART_FRAMES ? "PASSIVE" : "RESTART"})`);
+      const { commits } = group;
+      const { bytes } = meter;
+      if (commits - lookedAt.commits < LOOK_COMMITS && bytes - lookedAt.bytes < LOOK_BYTES) return undefined;
+      lookedAt = { commits, bytes };
+      try {
+        checkpointGrown(db);
+        return undefined;
+      } catch (error) {
+        return toStoreError(error);
+      }
     },
 
     close() {
@@ -102,4 +120,11 @@ function createWriter(db: DatabaseSync, lock: { release(): void }): Writer {
       }
     },
   };
+}
+
+function checkpointGrown(db: DatabaseSync): void {
+  const state = db.prepare("PRAGMA wal_checkpoint(NOOP)").get();
+  const pending = Number(state?.["log"]) - Number(state?.["checkpointed"]);
+  if (pending < CHECKPOINT_FRAMES) return;
+  db.exec(`PRAGMA wal_checkpoint(${pending < RESTART_FRAMES ? "PASSIVE" : "RESTART"})`);
 }
