@@ -50,13 +50,17 @@ export function navigate(to: string, options: { readonly replace?: boolean } = {
   scrollTo(0, 0);
 }
 
-/** A link inside the client that the person wants here and now, not in a new tab and not as a download. */
+/** A plain press of the main button, not a wish for a new tab or window. */
+function isPlainPress(event: MouseEvent): boolean {
+  const modified = event.metaKey || event.ctrlKey || event.shiftKey || event.altKey;
+  return event.button === 0 && !event.defaultPrevented && !modified;
+}
+
+/** The path of a link that stays inside the client, if that is what was pressed. */
 function internalLink(event: MouseEvent): string | undefined {
-  if (event.defaultPrevented || event.button !== 0) return undefined;
-  if (event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return undefined;
   const link = event.target instanceof Element ? event.target.closest("a") : null;
-  if (link === null || link.target !== "" || link.hasAttribute("download")) return undefined;
-  if (link.origin !== location.origin || parsePath(link.pathname).at === "lost") return undefined;
+  if (link === null || link.target !== "" || link.origin !== location.origin) return undefined;
+  if (link.hash !== "" || parsePath(link.pathname).at === "lost") return undefined;
   return link.pathname;
 }
 
@@ -66,7 +70,7 @@ export function startRouter(): () => void {
     pathname.value = location.pathname;
   };
   const onClick = (event: MouseEvent) => {
-    const to = internalLink(event);
+    const to = isPlainPress(event) ? internalLink(event) : undefined;
     if (to === undefined) return;
     event.preventDefault();
     if (to !== location.pathname) navigate(to);

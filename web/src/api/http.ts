@@ -44,6 +44,7 @@ async function failureOf(response: Response): Promise<ApiFailure> {
   if (!(response.headers.get("content-type") ?? "").includes("json")) {
     return new ApiFailure(codeOfStatus(response.status));
   }
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what the server sends is typed by shared/
   const problem = JSON.parse(text) as Partial<Problem>;
   const code =
     problem.code !== undefined && isFailureCode(problem.code) ? problem.code : codeOfStatus(response.status);
@@ -65,5 +66,6 @@ export async function send<Answer>(request: ApiRequest): Promise<Answer> {
     throw error;
   });
   if (!response.ok) throw await failureOf(response);
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what the server sends is typed by shared/
   return (response.status === 204 ? undefined : await response.json()) as Answer;
 }

@@ -21,15 +21,18 @@ export function useResource<Value>(key: string, load: () => Promise<Value>): Loa
   useEffect(() => {
     let wanted = true;
     state.value = { at: "loading" };
-    load().then(
-      (value) => {
-        if (wanted) state.value = { at: "ready", value };
-      },
-      (error: unknown) => {
+    const settle = (next: Resource<Value>) => {
+      if (wanted) state.value = next;
+    };
+    const open = async () => {
+      try {
+        settle({ at: "ready", value: await load() });
+      } catch (error) {
         if (!(error instanceof ApiFailure)) throw error;
-        if (wanted) state.value = { at: "failed", failure: error };
-      },
-    );
+        settle({ at: "failed", failure: error });
+      }
+    };
+    void open();
     return () => {
       wanted = false;
     };

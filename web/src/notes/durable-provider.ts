@@ -97,10 +97,10 @@ export class DurableProvider extends HocuspocusProvider {
   /** Called before the message is applied. The provider answers the server's state vector at once with a diff. */
   private account({ message }: onMessageParameters): void {
     message.readVarString();
-    const type = Number(message.readVarUint());
-    if (type === SYNC_STATUS_TYPE)
-      this.onLedger({ type: "answer", committed: Number(message.readVarUint()) === 1 });
-    if (type === SYNC_TYPE && Number(message.readVarUint()) === STEP1) this.onLedger({ type: "diff" });
+    // Numbers: the provider types them by an enum of its own.
+    const type: number = message.readVarUint();
+    if (type === SYNC_STATUS_TYPE) this.onLedger({ type: "answer", committed: readNumber(message) === 1 });
+    if (type === SYNC_TYPE && readNumber(message) === STEP1) this.onLedger({ type: "diff" });
   }
 
   override documentUpdateHandler(update: Uint8Array, origin: unknown): void {
@@ -147,4 +147,8 @@ export class DurableProvider extends HocuspocusProvider {
     this.release();
     super.destroy();
   }
+}
+
+function readNumber(message: onMessageParameters["message"]): number {
+  return message.readVarUint();
 }

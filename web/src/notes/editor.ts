@@ -81,7 +81,7 @@ export function createEditor(session: NotesSession, parent: HTMLElement): NotesE
   const view = new EditorView({
     parent,
     state: EditorState.create({
-      doc: session.text.toString(),
+      doc: session.text.toJSON(),
       extensions: [
         // The text counts "\r\n" as two characters; the editor has to count the same, or positions drift apart.
         EditorState.lineSeparator.of("\n"),

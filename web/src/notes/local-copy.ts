@@ -24,8 +24,13 @@ const FACTS = "facts";
 /** IndexedDB may hang for good (a blocked upgrade, a broken profile): the document then works without a copy. */
 const LOAD_MS = 4_000;
 
-function isFacts(value: unknown): value is CopyFacts {
-  return typeof value === "object" && value !== null && "epoch" in value && "readOnly" in value;
+/** The record as it was kept: JSON, since y-indexeddb keeps no objects. */
+function readFacts(kept: unknown): CopyFacts | undefined {
+  const value: unknown = typeof kept === "string" ? JSON.parse(kept) : undefined;
+  if (typeof value !== "object" || value === null || !("epoch" in value) || !("readOnly" in value))
+    return undefined;
+  const { epoch, readOnly } = value;
+  return typeof epoch === "number" && typeof readOnly === "boolean" ? { epoch, readOnly } : undefined;
 }
 
 /** Keeps `doc` in the named database, as updates beside a record of facts. */
@@ -35,8 +40,7 @@ export function openLocalCopy(name: string, doc: Y.Doc): LocalCopy {
 
   const load = async () => {
     await persistence.whenSynced;
-    const facts: unknown = await persistence.get(FACTS);
-    known = isFacts(facts) ? facts : undefined;
+    known = readFacts(await persistence.get(FACTS));
     return known;
   };
   const giveUp = new Promise<undefined>((resolve) => {
@@ -55,8 +59,7 @@ export function openLocalCopy(name: string, doc: Y.Doc): LocalCopy {
       const custom = transaction.objectStore("custom");
       const found = custom.get(FACTS);
       found.addEventListener("success", () => {
-        const facts: unknown = found.result;
-        if (known !== undefined && (!isFacts(facts) || facts.epoch !== known.epoch)) return;
+        if (known !== undefined && readFacts(found.result)?.epoch !== known.epoch) return;
         custom.clear();
         transaction.objectStore("updates").clear();
       });
@@ -69,8 +72,7 @@ export function openLocalCopy(name: string, doc: Y.Doc): LocalCopy {
     remember: (facts) => {
       if (known?.epoch === facts.epoch && known.readOnly === facts.readOnly) return;
       known = facts;
-      // Plain fields: the record is cloned into the database.
-      void persistence.set(FACTS, { ...facts } as unknown as ArrayBuffer);
+      void persistence.set(FACTS, JSON.stringify(facts));
     },
     forget,
     close: () => persistence.destroy(),

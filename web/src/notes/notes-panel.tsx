@@ -224,7 +224,7 @@ function Stranded({ session, edits }: { readonly session: NotesSession; readonly
         <p>{text.unsent.body}</p>
       </div>
       <div class="stranded-actions">
-        <CopyButton text={() => session.text.toString()} />
+        <CopyButton text={() => session.text.toJSON()} />
         {discardable.value && (
           <button
             type="button"

@@ -144,7 +144,7 @@ export function openNotes({ user, paperId, url, onStartOver }: NotesDeps): Notes
   const startOver = async (keepText: boolean) => {
     if (ended) return;
     const edits = waiting.peek();
-    const lost = keepText && edits > 0 ? { text: text.toString(), edits } : null;
+    const lost = keepText && edits > 0 ? { text: text.toJSON(), edits } : null;
     ended = true;
     provider.disconnect();
     await copy.forget();
@@ -220,7 +220,10 @@ export function openNotes({ user, paperId, url, onStartOver }: NotesDeps): Notes
     const notice = parseNotice(payload);
     if (notice === undefined || ended) return;
     const otherLineage = copiedEpoch > 0 && notice.epoch !== copiedEpoch;
-    if (notice.type === "reset" || otherLineage) return void startOver(true);
+    if (notice.type === "reset" || otherLineage) {
+      void startOver(true);
+      return;
+    }
     epoch = notice.epoch;
     setReadOnly(notice.readOnly ?? (scopeReadOnly ? "role" : null));
   });

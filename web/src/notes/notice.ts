@@ -20,10 +20,12 @@ export function parseNotice(payload: string): CollabNotice | undefined {
   const value = parseJson(payload);
   if (typeof value !== "object" || value === null || !("type" in value) || !("epoch" in value))
     return undefined;
-  const { type, epoch } = value;
+  const { epoch } = value;
   if (typeof epoch !== "number" || !Number.isInteger(epoch) || epoch < 1) return undefined;
-  if (type === "reset") return { type, epoch };
-  if (type !== "state" || !("readOnly" in value)) return undefined;
-  const { readOnly } = value;
-  return readOnly === null || isReason(readOnly) ? { type, epoch, readOnly } : undefined;
+  if (value.type === "reset") return { type: "reset", epoch };
+  return value.type === "state" && "readOnly" in value ? stateNotice(epoch, value.readOnly) : undefined;
+}
+
+function stateNotice(epoch: number, readOnly: unknown): CollabNotice | undefined {
+  return readOnly === null || isReason(readOnly) ? { type: "state", epoch, readOnly } : undefined;
 }

@@ -1,7 +1,7 @@
 import { Annotation, RangeSet, type Extension, type Range } from "@codemirror/state";
 import {
   Decoration,
-  EditorView,
+  type EditorView,
   ViewPlugin,
   WidgetType,
   type DecorationSet,

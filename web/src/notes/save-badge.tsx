@@ -1,4 +1,5 @@
 import { CheckCheck, CloudOff, LoaderCircle, Lock, TriangleAlert } from "lucide";
+import { assertNever } from "@scriptorium/shared";
 import { messages, type Messages } from "../i18n/messages.ts";
 import { Icon, type IconNode } from "../ui/icon.tsx";
 import type { SaveState } from "./save-state.ts";
@@ -15,6 +16,8 @@ function iconOf(state: SaveState): IconNode {
       return state.slow ? TriangleAlert : LoaderCircle;
     case "connecting":
       return LoaderCircle;
+    default:
+      return assertNever(state);
   }
 }
 
@@ -33,6 +36,8 @@ export function saveText(state: SaveState, all: Messages): string {
       const kept = state.unsaved === 0 ? [] : [text.kept(state.unsaved)];
       return [text.readOnly[state.reason], ...kept].join(" · ");
     }
+    default:
+      return assertNever(state);
   }
 }
 

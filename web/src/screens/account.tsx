@@ -69,7 +69,7 @@ function Profile({ user }: { readonly user: User }) {
     if (saved) say(text.common.saved);
   };
   return (
-    <form class="stack" noValidate onSubmit={submit}>
+    <form class="stack" noValidate onSubmit={(event) => void submit(event)}>
       <p class="muted">
         @{user.username}
         {user.admin && <span class="chip chip-owner">{text.account.admin}</span>}
@@ -123,7 +123,7 @@ function Password() {
     say(text.account.passwordChanged);
   };
   return (
-    <form class="stack" noValidate onSubmit={submit}>
+    <form class="stack" noValidate onSubmit={(event) => void submit(event)}>
       <Field
         label={text.account.oldPassword}
         error={beforeError ?? (wrong ? text.failure.wrong_credentials : undefined)}

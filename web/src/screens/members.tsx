@@ -218,7 +218,7 @@ function AddMember({ projectId, onAdded, onClose }: AddMemberProps) {
   };
   return (
     <Dialog title={text.members.add} onClose={onClose}>
-      <form class="stack" noValidate onSubmit={submit}>
+      <form class="stack" noValidate onSubmit={(event) => void submit(event)}>
         <Field label={text.members.username} error={error}>
           {(control) => (
             <input

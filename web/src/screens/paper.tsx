@@ -172,14 +172,11 @@ function LazyNotes({ user, paperId }: { readonly user: User; readonly paperId: s
   const panel = useSignal<Notes | "failed" | null>(null);
   useEffect(() => {
     let wanted = true;
-    import("../notes/notes-panel.tsx").then(
-      ({ NotesPanel }) => {
-        if (wanted) panel.value = NotesPanel;
-      },
-      () => {
-        if (wanted) panel.value = "failed";
-      },
-    );
+    const open = async () => {
+      const loaded = await import("../notes/notes-panel.tsx").catch(() => undefined);
+      if (wanted) panel.value = loaded?.NotesPanel ?? "failed";
+    };
+    void open();
     return () => {
       wanted = false;
     };

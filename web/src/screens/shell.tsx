@@ -98,7 +98,7 @@ function AccountMenu({ user }: { readonly user: User }) {
             <Icon node={Settings} />
             {text.menu.account}
           </a>
-          <button type="button" class="menu-item" data-testid="log-out" onClick={leave}>
+          <button type="button" class="menu-item" data-testid="log-out" onClick={() => void leave()}>
             <Icon node={LogOut} />
             {text.menu.logOut}
           </button>
@@ -110,7 +110,7 @@ function AccountMenu({ user }: { readonly user: User }) {
           body={text.menu.logOutBody(unsent.value)}
           action={text.menu.logOutAnyway}
           busy={false}
-          onConfirm={logOut}
+          onConfirm={() => void logOut()}
           onClose={() => {
             unsent.value = 0;
           }}

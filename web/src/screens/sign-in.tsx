@@ -100,7 +100,7 @@ function CredentialsForm({ mode }: { readonly mode: Mode }) {
   };
   const { min, max } = LIMITS.usernameChars;
   return (
-    <form class="stack" ref={form} noValidate onSubmit={submit}>
+    <form class="stack" ref={form} noValidate onSubmit={(event) => void submit(event)}>
       <Field
         label={text.username}
         hint={mode === "register" ? text.usernameHint(min, max) : undefined}

@@ -19,6 +19,7 @@ const RENEW_BEFORE_MS = 60_000;
 
 function stored(): Session | null {
   const text = localStorage.getItem(KEY);
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- written by this client alone
   return text === null ? null : (JSON.parse(text) as Session);
 }
 
@@ -50,8 +51,8 @@ export function startSession(): () => void {
 }
 
 export function signInWith(pair: TokenPair): void {
-  const { user: who, accessToken, refreshToken, expiresIn } = pair;
-  keep({ user: who, accessToken, refreshToken, expiresAtMs: Date.now() + expiresIn * 1000 });
+  const { expiresIn, ...rest } = pair;
+  keep({ ...rest, expiresAtMs: Date.now() + expiresIn * 1000 });
 }
 
 export function updateUser(who: User): void {
@@ -115,18 +116,19 @@ export async function accessToken(refused?: string): Promise<string> {
 export async function logOut(): Promise<void> {
   const now = current.peek();
   if (now === null) return;
+  await endOnServer().catch((error: unknown) => {
+    // Offline, or ended already: the tokens are forgotten here all the same.
+    if (!(error instanceof ApiFailure)) throw error;
+  });
   keep(null);
-  const farewell = send<undefined>({
+  await wipeLocalData(now.user.id);
+}
+
+async function endOnServer(): Promise<void> {
+  await send<undefined>({
     method: "POST",
     path: "/auth/logout",
-    token: now.accessToken,
+    token: await accessToken(),
     keepalive: true,
   });
-  // Offline, the session cannot be ended on the server; its tokens are forgotten here all the same.
-  await Promise.all([
-    farewell.catch((error: unknown) => {
-      if (!(error instanceof ApiFailure)) throw error;
-    }),
-    wipeLocalData(now.user.id),
-  ]);
 }

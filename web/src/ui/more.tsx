@@ -22,7 +22,7 @@ export function More<Item>({ page, load, onPage }: MoreProps<Item>) {
     });
   return (
     <div class="more">
-      <button type="button" class="button" disabled={busy} onClick={more}>
+      <button type="button" class="button" disabled={busy} onClick={() => void more()}>
         {messages.value.common.more}
       </button>
       <FailureText failure={failure.value} />
