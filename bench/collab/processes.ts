@@ -2,6 +2,7 @@ import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 /** Every child and directory that a run makes, so that none outlives it, however it ends. */
@@ -13,12 +14,14 @@ const KILL_AFTER_MS = 5_000;
 export interface Child {
   readonly pid: number;
   readonly process: ChildProcess;
+  /** The end of what it printed, for saying why it failed. */
+  output(): string;
   /** Resolves with the first line of output that matches. */
   line(pattern: RegExp): Promise<RegExpExecArray>;
   /** SIGTERM, and SIGKILL when that does not help. */
-  stop(): Promise<void>;
+  readonly stop: () => Promise<void>;
   /** SIGKILL at once. */
-  kill(): Promise<void>;
+  readonly kill: () => Promise<void>;
 }
 
 export interface ChildPlan {
@@ -35,6 +38,8 @@ export function startNode(plan: ChildPlan): Child {
   const child = spawn(process.execPath, [...plan.args], {
     env: { PATH: process.env["PATH"], HOME: process.env["HOME"], ...plan.env },
     stdio: ["ignore", "pipe", "pipe", ...(plan.ipc === true ? (["ipc"] as const) : [])],
+    // Away from any .env of the place we were started in.
+    cwd: parentDirectory,
     serialization: "advanced",
   });
   const pid = child.pid;
@@ -63,6 +68,7 @@ export function startNode(plan: ChildPlan): Child {
   return {
     pid,
     process: child,
+    output: () => output,
     line: (pattern) =>
       new Promise((resolve, reject) => {
         const settle = (done: () => void): void => {
@@ -89,7 +95,7 @@ export function startNode(plan: ChildPlan): Child {
   };
 }
 
-let parentDirectory = "";
+let parentDirectory = tmpdir();
 
 /** Where data directories go; a disk, not tmpfs, when bytes written are to be counted. */
 export function useParentDirectory(path: string): void {

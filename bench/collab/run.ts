@@ -37,7 +37,7 @@ const MEASURE_MS = 240_000;
 const PACE: Pace = {
   warmMs: 3_000,
   windowMs: 6_000,
-  stepMs: 2_000,
+  stepMs: 1_500,
   settleMs: 30_000,
   stoppedBytes: 150 * 2 ** 20,
   quick: false,
@@ -45,7 +45,7 @@ const PACE: Pace = {
 const QUICK: Pace = {
   warmMs: 1_000,
   windowMs: 2_000,
-  stepMs: 800,
+  stepMs: 600,
   settleMs: 10_000,
   stoppedBytes: 20 * 2 ** 20,
   quick: true,
@@ -153,11 +153,15 @@ async function measureCell(scenario: Scenario, cell: Cell, options: Options): Pr
         kept.push(values);
         const first = cell.metrics[0];
         const value = first === undefined ? undefined : values[first.key];
-        console.error(`${scenario.name}: ${cell.name}, round ${round + 1}, ${peer.name}: ${value?.toFixed(3)}`);
+        console.error(
+          `${scenario.name}: ${cell.name}, round ${round + 1}, ${peer.name}: ${value?.toFixed(3)}`,
+        );
       } catch (error) {
         kept.push(null);
         result.notes.push(`${peer.name}, round ${round + 1}: ${describe(error)}`);
-        console.error(`${scenario.name}: ${cell.name}, round ${round + 1}, ${peer.name} failed: ${describe(error)}`);
+        console.error(
+          `${scenario.name}: ${cell.name}, round ${round + 1}, ${peer.name} failed: ${describe(error)}`,
+        );
       }
     }
   }
@@ -171,7 +175,13 @@ function write(results: readonly CellResult[], options: Options, startedAt: stri
     ratios: Object.fromEntries(result.metrics.map(({ key }) => [key, ratios(result, key)])),
   }));
   const machine = { cpus: cpus().length, model: cpus()[0]?.model, node: process.version, load: loadavg() };
-  const report = { startedAt, machine, rounds: options.rounds, quick: options.pace.quick, results: withRatios };
+  const report = {
+    startedAt,
+    machine,
+    rounds: options.rounds,
+    quick: options.pace.quick,
+    results: withRatios,
+  };
   writeFileSync(options.out, `${JSON.stringify(report, null, 1)}\n`);
 }
 

@@ -12,6 +12,12 @@ export interface Generator {
   stop(): Promise<void>;
 }
 
+/** A method so that each call's own type fits: what a method returns is what comes back. */
+interface Waiting {
+  resolve(value: unknown): void;
+  reject(error: Error): void;
+}
+
 const CALL_MS = 300_000;
 
 export async function startGenerator(): Promise<Generator> {
@@ -19,7 +25,7 @@ export async function startGenerator(): Promise<Generator> {
     args: ["--max-semi-space-size=64", fileURLToPath(new URL("main.ts", import.meta.url))],
     ipc: true,
   });
-  const waiting = new Map<number, { resolve: (value: never) => void; reject: (error: Error) => void }>();
+  const waiting = new Map<number, Waiting>();
   const ready = Promise.withResolvers<undefined>();
   let nextId = 1;
 
@@ -31,10 +37,10 @@ export async function startGenerator(): Promise<Generator> {
     const call = waiting.get(reply.id);
     waiting.delete(reply.id);
     if ("error" in reply) call?.reject(new Error(reply.error));
-    else call?.resolve(reply.value as never);
+    else call?.resolve(reply.value);
   });
   child.process.on("exit", (code, signal) => {
-    const error = new Error(`the generator ended (${code ?? signal})`);
+    const error = new Error(`the generator ended (${code ?? signal}) ${child.output()}`);
     ready.reject(error);
     for (const call of waiting.values()) call.reject(error);
   });

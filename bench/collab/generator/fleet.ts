@@ -187,7 +187,12 @@ export async function openFleet(plan: FleetPlan): Promise<Fleet> {
       const typing = writers.map((writer) => ({ act: typeOnce(writer), everyMs: 1000 / updatesPerSecond }));
       loads.push(startActors(typing, random));
       if (cursorsPerSecond === 0) return;
-      loads.push(startActors(writers.map((writer) => cursorActor(writer, 1000 / cursorsPerSecond)), random));
+      loads.push(
+        startActors(
+          writers.map((writer) => cursorActor(writer, 1000 / cursorsPerSecond)),
+          random,
+        ),
+      );
     },
     flood: ({ updatesPerSecond, maxInFlight }) => {
       stopLoads();
@@ -219,7 +224,8 @@ export async function openFleet(plan: FleetPlan): Promise<Fleet> {
     settle: async (timeoutMs) => {
       stopLoads();
       const deadline = performance.now() + timeoutMs;
-      while (performance.now() < deadline && !rooms.every((room) => room.settled())) await sleep(SETTLE_POLL_MS);
+      while (performance.now() < deadline && !rooms.every((room) => room.settled()))
+        await sleep(SETTLE_POLL_MS);
       return verdict();
     },
     close: () => {

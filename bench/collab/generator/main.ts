@@ -38,7 +38,8 @@ const methods = {
     theFleet().close();
   },
   seed: ({ door, material }: { door: Door; material: Material }) => seed(door, material),
-  open: ({ door, letters }: { door: Door; letters: number | undefined }) => open(door, letters),
+  open: ({ door, letters, times }: { door: Door; letters: number | undefined; times: number }) =>
+    open(door, letters, times),
   openPaster: async (door: Door) => {
     paster = await openPaster(door);
   },
@@ -68,8 +69,7 @@ const reply = (message: Reply): void => {
 };
 
 process.on("message", (request: Request) => {
-  const method = methods[request.method] as (input: unknown) => unknown;
-  new Promise((resolve) => resolve(method(request.input)))
+  new Promise((resolve) => resolve(Reflect.apply(methods[request.method], undefined, [request.input])))
     .then((value) => reply({ id: request.id, value }))
     .catch((error: unknown) => reply({ id: request.id, error: String(error) }));
 });

@@ -1,5 +1,5 @@
 import * as Y from "yjs";
-import { createRandom } from "../measure/stats.ts";
+import { createRandom, sum } from "../measure/stats.ts";
 import { FIELD } from "../wire/typing.ts";
 
 /** Documents to open and to type into; the same for every server. */
@@ -14,46 +14,59 @@ export interface Built {
   readonly updates: Uint8Array[];
   readonly stateBytes: number;
   readonly letters: number;
-  readonly stateVector: Map<number, number>;
+  /** Letters ever typed: the sum of the state vector. */
+  readonly clocks: number;
 }
 
 const SEED = 20_260_101;
 const AUTHORS = 8;
 const EDITS_PER_AUTHOR_TURN = 400;
 const EDITS_PER_MESSAGE = 200;
-const JUMP_CHANCE = 0.02;
+/** Mean length of a burst in letters, and how often the next one is elsewhere. */
+const BURST = 12;
+const JUMP_CHANCE = 0.3;
+const LETTERS = "abcdefghijklmnopqrstuvwxyz ";
 const PARAGRAPH = "The quick brown fox jumps over the lazy dog; again. ";
+/** What Yjs adds to a paragraph by another author than the one before. */
+const BYTES_PER_ITEM = 10;
 const PARAGRAPHS_PER_MESSAGE = 500;
 
-/** Deletes as often as it takes to have `left` letters after `edits` edits. */
+/** Types in bursts and corrects in smaller ones, so that `left` letters remain after `edits` edits. */
 function writeEdited(text: Y.Text, doc: Y.Doc, wanted: { edits: number; left: number }): void {
   const random = createRandom(SEED);
   const deleteChance = (wanted.edits - wanted.left) / (2 * wanted.edits);
   let at = 0;
-  for (let done = 0; done < wanted.edits; ) {
+  let burst = 0;
+  let deleting = false;
+  const edit = (): void => {
+    if (burst === 0) {
+      deleting = random() < deleteChance;
+      burst = 1 + Math.floor(random() * 2 * BURST);
+      if (random() < JUMP_CHANCE) at = Math.floor(random() * (text.length + 1));
+    }
+    burst -= 1;
+    if (deleting && at > 0) {
+      at -= 1;
+      text.delete(at, 1);
+    } else {
+      text.insert(at, LETTERS.charAt(Math.floor(random() * LETTERS.length)));
+      at += 1;
+    }
+  };
+  for (let done = 0; done < wanted.edits;) {
     doc.clientID = 1_000_000_007 + (Math.floor(done / EDITS_PER_AUTHOR_TURN) % AUTHORS) * 104_729;
+    const end = Math.min(done + EDITS_PER_MESSAGE, wanted.edits);
     doc.transact(() => {
-      for (let count = Math.min(EDITS_PER_MESSAGE, wanted.edits - done); count > 0; count -= 1, done += 1) {
-        if (random() < JUMP_CHANCE) at = Math.floor(random() * (text.length + 1));
-        if (at > 0 && random() < deleteChance) {
-          at -= 1;
-          text.delete(at, 1);
-        } else {
-          text.insert(at, "abcdefghijklmnopqrstuvwxyz ".charAt(Math.floor(random() * 27)));
-          at += 1;
-        }
-      }
+      for (; done < end; done += 1) edit();
     });
   }
 }
 
 function writeText(text: Y.Text, doc: Y.Doc, bytes: number): void {
-  const perParagraph = PARAGRAPH.length + 20;
-  for (let written = 0, author = 0; written < bytes; author += 1) {
-    for (let count = 0; count < PARAGRAPHS_PER_MESSAGE && written < bytes; count += 1, written += perParagraph) {
-      doc.clientID = 1_000_000_007 + (count % 2);
-      text.insert(text.length, PARAGRAPH);
-    }
+  const paragraphs = Math.ceil(bytes / (PARAGRAPH.length + BYTES_PER_ITEM));
+  for (let count = 0; count < paragraphs; count += 1) {
+    doc.clientID = 1_000_000_007 + (count % 2);
+    text.insert(text.length, PARAGRAPH);
   }
 }
 
@@ -68,7 +81,8 @@ export function build(material: Material): Built {
     updates.push(pending.length === 1 ? update : Y.mergeUpdates(pending));
     pending = [];
   });
-  if (material.kind === "edited") writeEdited(text, doc, { edits: material.edits, left: material.lettersLeft });
+  if (material.kind === "edited")
+    writeEdited(text, doc, { edits: material.edits, left: material.lettersLeft });
   else writeText(text, doc, material.bytes);
   if (pending.length > 0) updates.push(Y.mergeUpdates(pending));
   const state = Y.encodeStateAsUpdate(doc);
@@ -76,6 +90,6 @@ export function build(material: Material): Built {
     updates,
     stateBytes: state.length,
     letters: text.length,
-    stateVector: Y.decodeStateVector(Y.encodeStateVectorFromUpdate(state)),
+    clocks: sum(Y.decodeStateVector(Y.encodeStateVector(doc)).values()),
   };
 }

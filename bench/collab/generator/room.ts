@@ -173,7 +173,10 @@ export function createRoom(deps: RoomDeps): Room {
   function replayMatches(reader: Reader): boolean {
     const replayed = new Y.Doc();
     const typed = new Y.Doc();
-    const messages = [...common.slice(0, reader.at).map((entry) => entry.payload), ...(reader.own?.kept ?? [])];
+    const messages = [
+      ...common.slice(0, reader.at).map((entry) => entry.payload),
+      ...(reader.own?.kept ?? []),
+    ];
     replayed.transact(() => {
       for (const payload of messages) {
         const message = wire.read(payload);
@@ -186,7 +189,7 @@ export function createRoom(deps: RoomDeps): Room {
       // The author has its own letters without being sent them.
       if (typer.client === reader.author) Y.applyUpdate(replayed, typer.whole(sentAt.length));
     }
-    return replayed.getText(FIELD).toString() === typed.getText(FIELD).toString();
+    return replayed.getText(FIELD).toJSON() === typed.getText(FIELD).toJSON();
   }
 
   return {
@@ -214,7 +217,10 @@ export function createRoom(deps: RoomDeps): Room {
         return;
       }
       const known = common[reader.at];
-      if (known !== undefined && !(known.payload.length === payload.length && known.payload.equals(payload))) {
+      if (
+        known !== undefined &&
+        !(known.payload.length === payload.length && known.payload.equals(payload))
+      ) {
         receiveOwn(reader, payload, now);
         return;
       }
@@ -231,7 +237,8 @@ export function createRoom(deps: RoomDeps): Room {
       if (message.type !== "awareness") return;
       const clocks = cursors.seen.get(reader) ?? new Map<number, number>();
       cursors.seen.set(reader, clocks);
-      for (const { client } of readAwareness(message.update)) clocks.set(client, (clocks.get(client) ?? 0) + 1);
+      for (const { client } of readAwareness(message.update))
+        clocks.set(client, (clocks.get(client) ?? 0) + 1);
     },
     inFlight: () => sent - seen,
     settled: () => readers.every((reader) => missingOf(reader) === 0),

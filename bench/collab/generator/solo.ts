@@ -13,7 +13,6 @@ import type { Door, Member } from "./member.ts";
 export interface Seeded {
   readonly stateBytes: number;
   readonly letters: number;
-  readonly messages: number;
 }
 
 export interface Opened {
@@ -31,7 +30,10 @@ const POLL_MS = 20;
 const OPEN_DEADLINE_MS = 60_000;
 
 /** Opens the document into a real Y.Doc; done when `complete` says so and the line has been quiet. */
-async function openWhole(door: Door, complete: (doc: Y.Doc) => boolean): Promise<Opened> {
+async function openWhole(
+  door: Door,
+  complete: (doc: Y.Doc) => boolean,
+): Promise<Opened & { readonly member: Member }> {
   const doc = new Y.Doc();
   const wire = createWire(door.protocol, door.document);
   const begin = performance.now();
@@ -48,8 +50,8 @@ async function openWhole(door: Door, complete: (doc: Y.Doc) => boolean): Promise
   const deadline = begin + OPEN_DEADLINE_MS;
   const waits = (): boolean => Number.isNaN(doneMs) || performance.now() - lastAt < QUIET_MS;
   while (waits() && performance.now() < deadline) await sleep(POLL_MS);
-  member.socket.close();
   return {
+    member,
     ms: doneMs,
     bytesIn: member.socket.bytesIn(),
     letters: doc.getText(FIELD).length,
@@ -59,40 +61,56 @@ async function openWhole(door: Door, complete: (doc: Y.Doc) => boolean): Promise
 
 const IN_FLIGHT = 16;
 
-/** Writes the material into an empty document; resolves when every message is acked or seen by another client. */
-export async function seed(door: Door, material: Material): Promise<Seeded> {
-  const built = build(material);
-  let acks = 0;
-  let refused = 0;
+/** Sends with few updates under way where there are acks; resolves when all are acked. */
+async function sendAcked(door: Door, updates: readonly Uint8Array[]): Promise<Member> {
+  const count = { sent: 0, acks: 0, refused: 0 };
   const member = await openMember(door, {
     onUpdate: () => undefined,
     onAck: (applied) => {
-      if (applied) acks += 1;
-      else refused += 1;
+      count[applied ? "acks" : "refused"] += 1;
     },
   });
   const deadline = performance.now() + OPEN_DEADLINE_MS;
-  let sent = 0;
-  for (const update of built.updates) {
+  const atMost = async (underWay: number): Promise<void> => {
+    const waits = (): boolean => member.wire.acks && count.sent - count.acks > underWay;
+    while (waits() && performance.now() < deadline && count.refused === 0) await sleep(1);
+    const closed = member.closedBecause();
+    if (closed !== undefined || waits()) throw new Error(`seeding: ${JSON.stringify({ ...count, closed })}`);
+  };
+  for (const update of updates) {
     member.socket.send(member.wire.update(update));
-    sent += 1;
-    while (member.wire.acks && sent - acks - refused > IN_FLIGHT && performance.now() < deadline) await sleep(1);
-    if (member.closedBecause() !== undefined) throw new Error(`seeding: ${member.closedBecause()}`);
+    count.sent += 1;
+    await atMost(IN_FLIGHT);
   }
-  while (member.wire.acks && acks + refused < sent && performance.now() < deadline) await sleep(1);
-  if (refused > 0 || (member.wire.acks && acks < sent)) {
-    throw new Error(`seeding: of ${sent} updates ${acks} were acked and ${refused} refused`);
-  }
-  const wanted = sum(built.stateVector.values());
-  const check = await openWhole(door, (doc) => doc.getText(FIELD).length === built.letters);
-  member.socket.close();
-  if (check.clocks !== wanted) throw new Error(`seeding: ${check.clocks} of ${wanted} clocks arrived`);
-  return { stateBytes: built.stateBytes, letters: built.letters, messages: sent };
+  await atMost(0);
+  return member;
 }
 
-/** `letters`: what the whole document has; undefined takes what the server's first answer brings. */
-export function open(door: Door, letters: number | undefined): Promise<Opened> {
-  return openWhole(door, (doc) => letters === undefined || doc.getText(FIELD).length === letters);
+/** Writes the material into an empty document; resolves when another client has got it all. */
+export async function seed(door: Door, material: Material): Promise<Seeded> {
+  const built = build(material);
+  const author = await sendAcked(door, built.updates);
+  const check = await openWhole(door, (doc) => doc.getText(FIELD).length === built.letters);
+  check.member.socket.close();
+  author.socket.close();
+  if (check.clocks !== built.clocks)
+    throw new Error(`seeding: ${check.clocks} of ${built.clocks} clocks arrived`);
+  return { stateBytes: built.stateBytes, letters: built.letters };
+}
+
+/**
+ * Opens the document `times` times, the earlier clients staying. `letters`: what the whole document has; undefined takes
+ * what the server's first answer brings.
+ */
+export async function open(door: Door, letters: number | undefined, times: number): Promise<Opened[]> {
+  const opened = [];
+  while (opened.length < times) {
+    opened.push(
+      await openWhole(door, (doc) => letters === undefined || doc.getText(FIELD).length === letters),
+    );
+  }
+  for (const { member } of opened) member.socket.close();
+  return opened.map(({ ms, bytesIn, letters: found, clocks }) => ({ ms, bytesIn, letters: found, clocks }));
 }
 
 export interface Paster {
@@ -112,6 +130,7 @@ const PASTE_DEADLINE_MS = 120_000;
 export async function openPaster(door: Door): Promise<Paster> {
   const doc = new Y.Doc();
   const text = doc.getText(FIELD);
+  const wire = createWire(door.protocol, door.document);
   let seen = 0;
   let acks = 0;
   let sentClock = 0;
@@ -124,7 +143,7 @@ export async function openPaster(door: Door): Promise<Paster> {
   });
   const watcher = await openMember(door, {
     onUpdate: (payload) => {
-      const message = watcher.wire.read(payload);
+      const message = wire.read(payload);
       if (message.type !== "update") return;
       for (const { client, from, size } of readRanges(message.update)) {
         if (client === doc.clientID) seen = Math.max(seen, from + size);
@@ -144,11 +163,10 @@ export async function openPaster(door: Door): Promise<Paster> {
     });
     sentClock = Y.getState(doc.store, doc.clientID);
     sentCount += 1;
-    writer.socket.send(writer.wire.update(update));
+    writer.socket.send(wire.update(update));
   }
   /** Pastes that the reader has not got, or the server not acked. */
-  const underWay = (): number =>
-    Math.max((sentClock - seen) / PASTE_BYTES, writer.wire.acks ? sentCount - acks : 0);
+  const underWay = (): number => Math.max((sentClock - seen) / PASTE_BYTES, wire.acks ? sentCount - acks : 0);
 
   return {
     paste: async (bytes) => {

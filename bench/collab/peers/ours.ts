@@ -1,5 +1,6 @@
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { Paper, Project, TokenPair, formatDocumentName } from "@scriptorium/shared";
 import type { Door } from "../generator/member.ts";
 import type { ProtocolName } from "../wire/protocol.ts";
 import { startNode } from "../processes.ts";
@@ -32,7 +33,14 @@ interface Session {
   readonly token: string;
 }
 
-async function request(session: Session, path: string, body: object): Promise<Record<string, unknown>> {
+interface Post<T> {
+  readonly path: string;
+  readonly body: object;
+  /** The schema of the answer. */
+  readonly answer: { parse(value: unknown): T };
+}
+
+async function post<T>(session: Session, { path, body, answer }: Post<T>): Promise<T> {
   const response = await fetch(`${session.base}/api/v1${path}`, {
     method: "POST",
     headers: { "content-type": "application/json", authorization: `Bearer ${session.token}` },
@@ -40,13 +48,14 @@ async function request(session: Session, path: string, body: object): Promise<Re
   });
   const text = await response.text();
   if (!response.ok) throw new Error(`POST ${path}: ${response.status} ${text}`);
-  return JSON.parse(text) as Record<string, unknown>;
+  return answer.parse(JSON.parse(text));
 }
 
 async function signIn(base: string): Promise<Session> {
   const username = `bench-${Date.now().toString(36)}`;
-  const made = await request({ base, token: "" }, "/auth/register", { username, password: PASSWORD });
-  return { base, token: String(made["accessToken"]) };
+  const body = { username, password: PASSWORD };
+  const made = await post({ base, token: "" }, { path: "/auth/register", body, answer: TokenPair });
+  return { base, token: made.accessToken };
 }
 
 /** A restart keeps accounts and keys, so the one who made the documents is still who may open them. */
@@ -62,13 +71,14 @@ function door(session: Session, protocol: ProtocolName, document: string): Door 
 }
 
 async function createDocuments(session: Session, count: number): Promise<string[]> {
-  const project = await request(session, "/projects", { name: "bench" });
+  const project = await post(session, { path: "/projects", body: { name: "bench" }, answer: Project });
+  const path = `/projects/${project.id}/papers`;
   const names: string[] = [];
   const worker = async (): Promise<void> => {
     while (names.length < count) {
       const index = names.push("") - 1;
-      const paper = await request(session, `/projects/${String(project["id"])}/papers`, { title: `p${index}` });
-      names[index] = `notes:${String(paper["id"])}`;
+      const paper = await post(session, { path, body: { title: `p${index}` }, answer: Paper });
+      names[index] = formatDocumentName({ kind: "notes", id: paper.id });
     }
   };
   await Promise.all(Array.from({ length: CREATE_AT_ONCE }, worker));

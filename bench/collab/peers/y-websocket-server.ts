@@ -1,6 +1,5 @@
 import { createServer } from "node:http";
 import type { IncomingMessage } from "node:http";
-import type { AddressInfo } from "node:net";
 import { createRequire } from "node:module";
 import { WebSocketServer } from "ws";
 import type { WebSocket } from "ws";
@@ -12,7 +11,7 @@ interface ServerUtils {
 }
 
 const require = createRequire(new URL("../../peers/y-websocket/package.json", import.meta.url));
-const { setupWSConnection } = require("y-websocket/bin/utils") as ServerUtils;
+const { setupWSConnection }: ServerUtils = require("y-websocket/bin/utils");
 
 const sockets = new WebSocketServer({ noServer: true });
 sockets.on("connection", setupWSConnection);
@@ -21,5 +20,6 @@ server.on("upgrade", (request, socket, head) => {
   sockets.handleUpgrade(request, socket, head, (opened) => sockets.emit("connection", opened, request));
 });
 server.listen(0, "127.0.0.1", () => {
-  console.log(`ready at ${(server.address() as AddressInfo).port}`);
+  const address = server.address();
+  if (typeof address === "object") console.log(`ready at ${address?.port}`);
 });

@@ -37,7 +37,11 @@ async function typeSteadily(round: Round, typing: Typing): Promise<Values> {
     await sleep(round.pace.windowMs);
     const to = await generator.call("mark", server.pid);
     const offered =
-      typing.documents * typing.writers * typing.updatesPerSecond * (typing.clients - 1) * (to.atMs - from.atMs);
+      typing.documents *
+      typing.writers *
+      typing.updatesPerSecond *
+      (typing.clients - 1) *
+      (to.atMs - from.atMs);
     const verdict = await generator.call("settle", round.pace.settleMs);
     const values = between(from, to);
     const share = ((to.deliveries - from.deliveries) / (offered / 1000)) * 100;
@@ -83,16 +87,16 @@ export const moderate: Scenario = {
 
 /** Updates per second to begin with, near what the slowest peer can take, and the factor from step to step. */
 const FLOODS = [
-  { clients: 50, first: 1500, goal: 2.5 },
+  { clients: 50, first: 2000, goal: 2.5 },
   { clients: 200, first: 600, goal: 2 },
-  { clients: 1000, first: 120, goal: 1.15 },
+  { clients: 1000, first: 150, goal: 1.15 },
 ] as const;
-const STEP = 2;
-const MAX_STEPS = 9;
+const STEP = 1.5;
+const MAX_STEPS = 12;
 /** Growth below which a step counts as none; two in a row end the climb. */
 const GROWTH = 1.05;
 /** Updates under way at most, as a time's worth of the offered load: beyond, the flood waits. */
-const MAX_BEHIND_SECONDS = 0.5;
+const MAX_BEHIND_SECONDS = 0.1;
 /** Of the clients these only read, so that there is always somebody whose stream holds everything. */
 const PURE_READERS = 2;
 

@@ -31,7 +31,12 @@ async function pastPhases({ peer, pace }: Round): Promise<Values> {
     const control = await peakMb(server.pid, generator.call("paste", pace.stoppedBytes));
     await generator.call("stopReader");
     const stopped = await peakMb(server.pid, generator.call("paste", pace.stoppedBytes));
-    return { growth: Math.max(0, stopped - control), control, stopped, megabytes: pace.stoppedBytes / 2 ** 20 };
+    return {
+      growth: Math.max(0, stopped - control),
+      control,
+      stopped,
+      megabytes: pace.stoppedBytes / 2 ** 20,
+    };
   });
 }
 

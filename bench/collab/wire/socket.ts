@@ -37,7 +37,9 @@ function upgradeRequest(address: Address, path: string): string {
     "Sec-WebSocket-Version: 13",
     `Sec-WebSocket-Key: ${key}`,
     HEAD_END,
-  ].join("\r\n").slice(0, -2);
+  ]
+    .join("\r\n")
+    .slice(0, -2);
 }
 
 /** A WebSocket client on a bare TCP socket. Resolves when the server has switched protocols. */
