@@ -33,7 +33,7 @@ export function problemOf(error: unknown, requestId?: string): Problem {
   if (hasZodFastifySchemaValidationErrors(error)) {
     const where = error.validationContext ?? "request";
     const errors = error.validation.map((issue) => ({
-      path: `${where}${issue.instancePath.replaceAll("/", ".")}`,
+      path: `${where}${issue.instancePath.replaceAll("/", ".")}`.replace(/\.$/, ""),
       message: issue.message ?? "is not valid",
     }));
     return { ...base("bad_request"), errors };

@@ -1,0 +1,100 @@
+import { Failure, newId, PROJECT_ROLES, type ProjectRole } from "@scriptorium/shared";
+import { memoryStreams } from "@scriptorium/shared/testing";
+import fc from "fast-check";
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { createMembers } from "../src/projects/members.ts";
+import { Membership, type MembershipChange } from "../src/projects/membership.ts";
+import { openMemory } from "../src/storage/adapters/memory/open.ts";
+
+const PEOPLE = Array.from({ length: 5 }, (_, i) => newId(i));
+const person = fc.constantFrom(...PEOPLE);
+const role: fc.Arbitrary<ProjectRole> = fc.constantFrom(...PROJECT_ROLES);
+const change: fc.Arbitrary<MembershipChange> = fc.oneof(
+  fc.record({ type: fc.constant("add" as const), userId: person, role }),
+  fc.record({ type: fc.constant("role" as const), userId: person, role }),
+  fc.record({ type: fc.constant("remove" as const), userId: person }),
+);
+const act = fc.record({ by: person, change });
+
+async function project() {
+  const { open } = await openMemory();
+  const streams = memoryStreams();
+  const members = createMembers({ open, streams, now: Date.now });
+  const id = newId();
+  const [founder = ""] = PEOPLE;
+  await members.create(id, founder);
+  return { members, streams, id, founder };
+}
+
+/** Refusals are expected; anything else is a bug and fails the test. */
+const refusal = (error: unknown) => {
+  if (error instanceof Failure) return error.code;
+  throw error;
+};
+
+describe("membership", () => {
+  it("always leaves an owner, whatever people do at the same time", async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(fc.array(act, { maxLength: 6 }), { maxLength: 6 }), async (rounds) => {
+        const { members, streams, id } = await project();
+        for (const acts of rounds) {
+          await Promise.all(acts.map(({ by, change: what }) => members.change(id, by, what).catch(refusal)));
+        }
+        const history = await streams.read(`members:${id}`, 1, 1_000);
+        for (const { entry } of history) {
+          const state = Membership.parse(entry);
+          assert.ok(state.members.some((member) => member.role === "owner"));
+          assert.equal(new Set(state.members.map((member) => member.userId)).size, state.members.length);
+        }
+        // Whoever is in the project finds it in their list.
+        for (const userId of PEOPLE) {
+          const rows = await members.projectsOf(userId, { limit: 10 });
+          if ((await members.roleOf(id, userId)) !== undefined)
+            assert.deepEqual(
+              rows.map((row) => row.projectId),
+              [id],
+            );
+        }
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  it("leaves one owner when two demote each other at once", async () => {
+    for (let round = 0; round < 20; round += 1) {
+      const { members, id, founder } = await project();
+      const [, second = ""] = PEOPLE;
+      await members.change(id, founder, { type: "add", userId: second, role: "owner" });
+      const results = await Promise.all([
+        members.change(id, founder, { type: "role", userId: second, role: "viewer" }).catch(refusal),
+        members.change(id, second, { type: "role", userId: founder, role: "viewer" }).catch(refusal),
+      ]);
+      assert.equal(results.filter((result) => result === "forbidden").length, 1);
+      const state = await members.state(id);
+      assert.equal(state?.members.filter((member) => member.role === "owner").length, 1);
+    }
+  });
+
+  it("does not let the last owner leave or step down", async () => {
+    const { members, id, founder } = await project();
+    const leave = members.change(id, founder, { type: "remove", userId: founder });
+    assert.equal(await leave.catch(refusal), "last_owner");
+    const stepDown = members.change(id, founder, { type: "role", userId: founder, role: "editor" });
+    assert.equal(await stepDown.catch(refusal), "last_owner");
+  });
+
+  it("is over for everybody when the project is deleted", async () => {
+    const { members, id, founder } = await project();
+    const told: string[] = [];
+    members.whenChanged(async (userId) => void told.push(userId));
+    await members.change(id, founder, { type: "delete" });
+    assert.deepEqual(told, [founder]);
+    assert.equal(await members.roleOf(id, founder), undefined);
+    const late = members.change(id, founder, { type: "add", userId: PEOPLE[1] ?? "", role: "viewer" });
+    assert.equal(await late.catch(refusal), "not_found");
+    await members.purge(id);
+    assert.deepEqual(await members.projectsOf(founder, { limit: 10 }), []);
+    assert.equal((await members.state(id))?.deleted, true);
+  });
+});
