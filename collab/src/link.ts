@@ -10,7 +10,8 @@ export interface Transport {
   readonly open: boolean;
   /** Bytes accepted by `write` that the kernel has not taken yet. */
   readonly bufferedBytes: number;
-  write(frames: Uint8Array): void;
+  /** Whether the kernel and the socket's own buffer took it lightly; false is the time to look at `bufferedBytes`. */
+  write(frames: Uint8Array): boolean;
   /** Protocol-level ping; the endpoint calls `seen` when the pong comes. */
   ping(): void;
   pause(): void;
@@ -88,6 +89,8 @@ export class Link {
   #pendingBytes = 0;
   #closed = false;
   #tokenAsked = false;
+  /** A write found the socket's buffer filled, and it has not drained since. */
+  #pressed = false;
 
   constructor(owner: LinkOwner, transport: Transport, door: Door) {
     this.#owner = owner;
@@ -249,7 +252,7 @@ export class Link {
   }
 
   write(bytes: Uint8Array): void {
-    if (this.#transport.open) this.#transport.write(bytes);
+    if (this.#transport.open && !this.#transport.write(bytes)) this.#pressed = true;
   }
 
   get bufferedBytes(): number {
@@ -258,6 +261,7 @@ export class Link {
 
   /** Whether document traffic may be sent now. The first refusal starts the stall clock. */
   get hasRoom(): boolean {
+    if (!this.#pressed) return true;
     if (this.laggingSince !== undefined) return false;
     if (this.#transport.bufferedBytes <= this.#owner.limits.clientBufferBytes) return true;
     this.laggingSince = this.#owner.now();
@@ -266,6 +270,7 @@ export class Link {
 
   /** The kernel took everything that was buffered. */
   drained(): void {
+    this.#pressed = false;
     if (this.laggingSince === undefined || this.#closed) return;
     this.laggingSince = undefined;
     for (const member of this.members.values()) member.catchUp();

@@ -291,10 +291,20 @@ export class Room {
 
   join(member: Member): void {
     this.members.add(member);
+    this.#pace();
+  }
+
+  /** Hocuspocus batches broadcasts over `flushDelay`; 0 means the current turn of the event loop. */
+  #pace(): void {
+    const { broadcastMsPerMember, broadcastMostMs } = this.limits;
+    this.document.flushDelay = Math.floor(
+      Math.min(this.members.size * broadcastMsPerMember, broadcastMostMs),
+    );
   }
 
   leave(member: Member): void {
-    this.members.delete(member);
+    if (!this.members.delete(member)) return;
+    this.#pace();
     const client = member.presenceClient;
     if (client !== undefined && this.#owners.get(client) === member) this.#owners.delete(client);
     member.left();

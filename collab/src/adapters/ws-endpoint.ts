@@ -30,8 +30,8 @@ class WsTransport implements Transport {
     return this.#socket.writableLength;
   }
 
-  write(frames: Uint8Array): void {
-    this.#socket.write(frames);
+  write(frames: Uint8Array): boolean {
+    return this.#socket.write(frames);
   }
 
   ping(): void {
