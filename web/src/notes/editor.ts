@@ -38,12 +38,10 @@ function holdWhileComposing(session: NotesSession): Extension {
 }
 
 function editability(editable: boolean): Extension {
-  // Without contenteditable the text could not be reached by keyboard to be scrolled, selected and copied.
-  const attributes = editable ? {} : { tabindex: "0", "aria-readonly": "true" };
   return [
     EditorState.readOnly.of(!editable),
     EditorView.editable.of(editable),
-    EditorView.contentAttributes.of(attributes),
+    EditorView.contentAttributes.of(editable ? {} : { "aria-readonly": "true" }),
   ];
 }
 
@@ -94,7 +92,8 @@ export function createEditor(session: NotesSession, parent: HTMLElement): NotesE
         search({ top: true }),
         markdown(),
         EditorView.lineWrapping,
-        EditorView.contentAttributes.of({ spellcheck: "true", "data-testid": "editor" }),
+        // With a tabindex the text can be reached by keyboard, scrolled and copied when it cannot be edited, too.
+        EditorView.contentAttributes.of({ spellcheck: "true", tabindex: "0", "data-testid": "editor" }),
         editable.of(editability(false)),
         language.of([]),
       ],

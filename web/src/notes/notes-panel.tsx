@@ -65,11 +65,11 @@ function OpenNotes({ user, paperId, onStartOver }: OpenNotesProps) {
   return (
     <section class="notes" aria-label={text.paper.notes}>
       <header class="notes-bar">
+        <FormattingBar editor={editor.value} enabled={session.editable.value} />
         <SaveBadge state={state} />
         <People people={session.people.value} own={user.id} />
       </header>
       {stranded && <Stranded session={session} edits={state.unsaved} />}
-      <FormattingBar editor={editor.value} enabled={session.editable.value} />
       {session.readable.value ? (
         <EditorHost
           session={session}

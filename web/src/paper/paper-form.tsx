@@ -51,7 +51,7 @@ export function PaperForm({ autosave, readOnly }: PaperFormProps) {
     </Field>
   );
   const list = (field: ListField) => (
-    <Field label={text[field]} hint={readOnly ? undefined : text.listHint} error={errorOf(field)}>
+    <Field label={text[field]} error={errorOf(field)}>
       {(control) => (
         <ListInput
           control={control}
@@ -96,7 +96,7 @@ export function PaperForm({ autosave, readOnly }: PaperFormProps) {
             {...control}
             class="input"
             name="abstract"
-            rows={7}
+            rows={5}
             data-testid="paper-abstract"
             maxLength={LIMITS.abstractChars}
             readOnly={readOnly}

@@ -70,7 +70,7 @@ function Profile({ user }: { readonly user: User }) {
   };
   return (
     <form class="stack" noValidate onSubmit={(event) => void submit(event)}>
-      <p class="muted">
+      <p class="muted name-line">
         @{user.username}
         {user.admin && <span class="chip chip-owner">{text.account.admin}</span>}
       </p>

@@ -259,7 +259,7 @@ function PaperRow({ paper, unsent }: { readonly paper: Paper; readonly unsent: n
     <li>
       <a class="row" href={paths.paper(paper.id)} data-testid="paper-row" data-id={paper.id}>
         <span class="row-title">{paper.title}</span>
-        {paper.authors.length > 0 && <span class="row-authors">{paper.authors.join(", ")}</span>}
+        {paper.authors.length > 0 && <span class="row-authors">{paper.authors.join("; ")}</span>}
         <span class="row-meta">
           {source !== "" && <span>{source}</span>}
           {paper.tags.map((tag) => (

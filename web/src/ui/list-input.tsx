@@ -43,6 +43,7 @@ export function ListInput({ control, name, items, separators, readOnly, onChange
         {...control}
         name={name}
         data-testid={`paper-${name}`}
+        placeholder={readOnly || items.length > 0 ? undefined : messages.value.paper.listHint}
         readOnly={readOnly}
         value={typed}
         onInput={(event) => {
