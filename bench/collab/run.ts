@@ -46,7 +46,7 @@ const QUICK: Pace = {
   warmMs: 1_000,
   windowMs: 2_000,
   stepMs: 600,
-  settleMs: 10_000,
+  settleMs: 30_000,
   stoppedBytes: 20 * 2 ** 20,
   quick: true,
 };

@@ -46,6 +46,9 @@ export interface Mark {
   /** Of deliveries since the mark before this one. */
   readonly p50Ms: number;
   readonly p99Ms: number;
+  /** From sending to the author's ack; with ours that is the time until the edit is on disk. */
+  readonly ackP50Ms: number;
+  readonly ackP99Ms: number;
 }
 
 export type FleetVerdict = Verdict & {
@@ -53,6 +56,8 @@ export type FleetVerdict = Verdict & {
   readonly closed: number;
   readonly closedBecause: string | undefined;
   readonly acks: number;
+  /** From the end of the load until everything was delivered and acked, or until the deadline. */
+  readonly settleMs: number;
 };
 
 export interface Fleet {
@@ -91,6 +96,7 @@ async function inTurns<T>(items: readonly T[], work: (item: T) => Promise<void>)
 export async function openFleet(plan: FleetPlan): Promise<Fleet> {
   const random = createRandom(plan.seed);
   const latency = createHistogram();
+  const ackLatency = createHistogram();
   const counters: RoomCounters & { acks: number; refused: number; sent: number } = {
     deliveries: 0,
     cursorDeliveries: 0,
@@ -120,6 +126,7 @@ export async function openFleet(plan: FleetPlan): Promise<Fleet> {
 
   async function sit(seat: Seat): Promise<void> {
     const { room, reader, door } = seat;
+    let acked = 0;
     const member = await openMember(door, {
       onUpdate: (payload) => {
         if (live) room.receive(reader, payload, performance.now());
@@ -128,8 +135,11 @@ export async function openFleet(plan: FleetPlan): Promise<Fleet> {
         room.receiveAwareness(reader, payload);
       },
       onAck: (applied) => {
-        if (applied) counters.acks += 1;
-        else counters.refused += 1;
+        // Acks come in the order of the updates, one each.
+        const sentAt = reader.author === undefined ? undefined : room.sentAt(reader.author, acked);
+        if (sentAt !== undefined) ackLatency.add(performance.now() - sentAt);
+        acked += 1;
+        counters[applied ? "acks" : "refused"] += 1;
       },
     });
     members.push(member);
@@ -164,7 +174,7 @@ export async function openFleet(plan: FleetPlan): Promise<Fleet> {
 
   const closedMembers = (): Member[] => members.filter((member) => member.closedBecause() !== undefined);
 
-  function verdict(): FleetVerdict {
+  function verdict(settleMs: number): FleetVerdict {
     const verdicts = rooms.map((room) => room.verdict());
     const sum = (field: keyof Verdict): number => verdicts.reduce((total, each) => total + each[field], 0);
     const closed = closedMembers();
@@ -179,6 +189,7 @@ export async function openFleet(plan: FleetPlan): Promise<Fleet> {
       closed: closed.length,
       closedBecause: closed[0]?.closedBecause(),
       acks: counters.acks,
+      settleMs,
     };
   }
 
@@ -217,16 +228,21 @@ export async function openFleet(plan: FleetPlan): Promise<Fleet> {
         closed: closedMembers().length,
         p50Ms: latency.percentile(0.5),
         p99Ms: latency.percentile(0.99),
+        ackP50Ms: ackLatency.percentile(0.5),
+        ackP99Ms: ackLatency.percentile(0.99),
       };
       latency.clear();
+      ackLatency.clear();
       return mark;
     },
     settle: async (timeoutMs) => {
       stopLoads();
-      const deadline = performance.now() + timeoutMs;
-      while (performance.now() < deadline && !rooms.every((room) => room.settled()))
-        await sleep(SETTLE_POLL_MS);
-      return verdict();
+      const begin = performance.now();
+      const passed = (): number => performance.now() - begin;
+      const acked = (): boolean => !(members[0]?.wire.acks ?? false) || counters.acks >= counters.sent;
+      const settled = (): boolean => acked() && rooms.every((room) => room.settled());
+      while (passed() < timeoutMs && !settled()) await sleep(SETTLE_POLL_MS);
+      return verdict(passed());
     },
     close: () => {
       stopLoads();

@@ -68,6 +68,8 @@ export interface Room {
   addReader(reader: Pick<Reader, "author" | "timed" | "sampled">): Reader;
   /** The author's next letter; `now` is when it is sent. */
   type(author: number, now: number): Uint8Array;
+  /** When the author's letter with this clock was sent. */
+  sentAt(author: number, clock: number): number | undefined;
   noteCursor(author: number): void;
   receive(reader: Reader, payload: Buffer, now: number): void;
   receiveAwareness(reader: Reader, payload: Buffer): void;
@@ -208,6 +210,7 @@ export function createRoom(deps: RoomDeps): Room {
       writer.sentAt.push(now);
       return wire.update(writer.typer.update(writer.sentAt.length - 1));
     },
+    sentAt: (author, clock) => writers.get(author)?.sentAt[clock],
     noteCursor: (author) => {
       cursors.sent.set(author, (cursors.sent.get(author) ?? 0) + 1);
     },

@@ -8,6 +8,9 @@ const COST: readonly Metric[] = [
   { key: "p50Ms", label: "p50 ms", better: "lower" },
   { key: "p99Ms", label: "p99 ms", better: "lower" },
   { key: "bytesPerDelivery", label: "bytes in per delivery", better: "lower" },
+  { key: "ackP50Ms", label: "ack p50 ms (ours: on disk)", better: "info" },
+  { key: "ackP99Ms", label: "ack p99 ms", better: "info" },
+  { key: "settleMs", label: "ms until all delivered and acked after the load", better: "info" },
   { key: "deliveriesPerSecond", label: "thousand deliveries per s", better: "info" },
   { key: "cores", label: "server cores", better: "info" },
   { key: "generatorCores", label: "generator cores", better: "info" },
@@ -48,7 +51,7 @@ async function typeSteadily(round: Round, typing: Typing): Promise<Values> {
     const result = { ...values, share, cursorShare: (verdict.cursorsSeen / verdict.cursorsSent) * 100 };
     // Of a server that cannot keep up the share tells; of one that can, everything is asked.
     if (share > 90) demandComplete(verdict, round.peer.acks);
-    return { ...result, missing: verdict.missing };
+    return { ...result, missing: verdict.missing, settleMs: verdict.settleMs };
   });
 }
 
@@ -125,8 +128,9 @@ async function climb(round: Round, load: (typeof FLOODS)[number]): Promise<Value
       flat = grown > GROWTH ? 0 : flat + 1;
       if (grown > 1) best = values;
     }
-    demandComplete(await generator.call("settle", round.pace.settleMs), round.peer.acks);
-    return best;
+    const verdict = await generator.call("settle", round.pace.settleMs);
+    demandComplete(verdict, round.peer.acks);
+    return { ...best, settleMs: verdict.settleMs };
   });
 }
 

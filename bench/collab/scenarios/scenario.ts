@@ -82,6 +82,8 @@ export function between(from: Mark, to: Mark): Values {
     generatorCores: (to.generatorCpuSeconds - from.generatorCpuSeconds) / seconds,
     p50Ms: to.p50Ms,
     p99Ms: to.p99Ms,
+    ackP50Ms: to.ackP50Ms,
+    ackP99Ms: to.ackP99Ms,
     bytesPerDelivery: (to.bytesIn - from.bytesIn) / deliveries,
     acks: to.acks - from.acks,
     sent: to.sent - from.sent,
