@@ -64,6 +64,8 @@ export class Lobby {
       extensions: [extension],
       timeout: NO_TIMEOUT_MS,
       flushDelay: 0,
+      // An early flush would run before the room has noted the author of what is in it, and skip the wrong client.
+      flushMaxBytes: Number.POSITIVE_INFINITY,
       ...NO_DEFAULT_HOOKS,
     });
   }
