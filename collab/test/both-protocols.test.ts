@@ -1,6 +1,14 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { notesName, openProvider, openYjs, saved, startHarness, storedText, until } from "./support/harness.ts";
+import {
+  notesName,
+  openProvider,
+  openYjs,
+  saved,
+  startHarness,
+  storedText,
+  until,
+} from "./support/harness.ts";
 
 describe("both wire protocols", () => {
   it("[WP1] a Hocuspocus provider and a y-websocket provider edit one live document", async () => {
@@ -13,11 +21,8 @@ describe("both wire protocols", () => {
       ada.text.insert(0, "from ada. ");
       bo.text.insert(0, "from bo. ");
       await saved(ada);
-      await until(
-        () => ada.text.length === 19 && bo.text.toString() === ada.text.toString(),
-        "equal texts",
-      );
-      assert.equal(await storedText(harness.collab, name), ada.text.toString());
+      await until(() => ada.text.length === 19 && bo.text.toJSON() === ada.text.toJSON(), "equal texts");
+      assert.equal(await storedText(harness.collab, name), ada.text.toJSON());
     } finally {
       ada.destroy();
       bo.destroy();

@@ -1,6 +1,5 @@
 import { once } from "node:events";
 import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { HocuspocusProvider, HocuspocusProviderWebsocket } from "@hocuspocus/provider";
 import {
@@ -15,7 +14,7 @@ import {
 } from "@scriptorium/collab";
 import { memoryDocumentStore } from "@scriptorium/collab/testing";
 import { Failure, formatDocumentName, newId, type DocumentName } from "@scriptorium/shared";
-import WebSocket from "ws";
+import { WebSocket } from "ws";
 import { WebsocketProvider } from "y-websocket";
 import * as Y from "yjs";
 
@@ -27,6 +26,8 @@ export interface Harness {
   readonly people: People;
   readonly logged: LoggedLine[];
   readonly server: Server;
+  /** Stops the collaboration server and starts another on the same store, people and port. */
+  restart(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -88,29 +89,39 @@ export async function startHarness(options: HarnessOptions = {}): Promise<Harnes
     (fields: object, message: string): void => {
       logged.push({ level, fields, message });
     };
-  const collab = createCollab({
-    store,
-    access: people,
-    compactor: createCompactor(),
-    log: { info: line("info"), warn: line("warn"), error: line("error") },
-    now: Date.now,
-    allowOrigin: options.allowOrigin ?? (() => true),
-    limits: { ...options.limits },
-  });
+  const start = (): Collab =>
+    createCollab({
+      store,
+      access: people,
+      compactor: createCompactor(),
+      log: { info: line("info"), warn: line("warn"), error: line("error") },
+      now: Date.now,
+      allowOrigin: options.allowOrigin ?? (() => true),
+      limits: { ...options.limits },
+    });
+  let collab = start();
   const server = createServer((_request, response) => response.end());
   server.on("upgrade", (request, socket, head) => {
     if (!collab.upgrade(request, socket, head)) socket.destroy();
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
+  const address = server.address();
+  if (address === null || typeof address === "string") throw new Error("the server has no port");
+  const { port } = address;
   return {
-    collab,
+    get collab() {
+      return collab;
+    },
     store,
     people,
     logged,
     server,
     url: `ws://127.0.0.1:${port}`,
+    async restart() {
+      await collab.stop(1_000);
+      collab = start();
+    },
     async stop() {
       await collab.stop(2_000);
       server.close();
@@ -137,7 +148,7 @@ export interface ProviderClient {
 }
 
 export interface ClientOptions {
-  readonly token?: string | (() => string);
+  readonly token?: string | (() => string) | (() => Promise<string>);
   readonly doc?: Y.Doc;
   /** First delay before a reconnect; the provider's own default is 1000 ms. */
   readonly reconnectMs?: number;
@@ -193,8 +204,9 @@ export interface YjsClient {
 export function openYjs(url: string, name: string, options: ClientOptions = {}): YjsClient {
   const doc = options.doc ?? new Y.Doc();
   const closes: number[] = [];
-  const token = typeof options.token === "function" ? options.token() : (options.token ?? "bo");
+  const token = typeof options.token === "string" ? options.token : "bo";
   const provider = new WebsocketProvider(`${url}/yjs`, name, doc, {
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- ws has what y-websocket uses of the browser's
     WebSocketPolyfill: WebSocket as unknown as typeof globalThis.WebSocket,
     params: { token },
     disableBc: true,
@@ -227,12 +239,15 @@ export async function until(condition: () => boolean, what: string, timeoutMs = 
 
 /** Everything this client typed is acknowledged, and it has seen the server's state. */
 export async function saved(client: ProviderClient): Promise<void> {
-  await until(() => client.provider.isSynced && client.provider.unsyncedChanges === 0, "all changes acknowledged");
+  await until(
+    () => client.provider.isSynced && client.provider.unsyncedChanges === 0,
+    "all changes acknowledged",
+  );
 }
 
 /** What the store alone knows of a document: the collaboration server is not asked. */
 export async function storedText(collab: Collab, name: string): Promise<string> {
   const doc = new Y.Doc();
   Y.applyUpdate(doc, await collab.read(name));
-  return doc.getText("md").toString();
+  return doc.getText("md").toJSON();
 }
