@@ -4,6 +4,7 @@ import { fileURLToPath } from "node:url";
 import { pino } from "pino";
 import { compose, type App } from "./compose.ts";
 import { ConfigError, readConfig, type Config } from "./config.ts";
+import type { Store } from "./storage/store.ts";
 import { openSqlite } from "./storage/adapters/sqlite/open.ts";
 
 /** The process: the only reader of process.*. Logs go to stderr as JSON; stdout says one line, when we are ready. */
@@ -33,11 +34,23 @@ async function main(): Promise<void> {
   process.on("uncaughtException", (error) => die(error, "uncaught exception"));
   process.on("unhandledRejection", (reason) => die(reason, "unhandled rejection"));
 
-  const store = await openSqlite({ dir: resolve(config.DATA_DIR), log: log.child({ room: "store" }) });
+  const store = await openStore(config, log);
   const app = await compose(config, { store, log, now: Date.now, webDir: WEB_DIR });
   endOnSignals(app, config, log);
   const { url } = await app.listen();
   process.stdout.write(`Scriptorium is ready at ${url}\n`);
+}
+
+/** Whatever keeps the store from opening is the operator's to mend: the disk, the rights, a second server. */
+async function openStore(config: Config, log: pino.Logger): Promise<Store> {
+  try {
+    return await openSqlite({ dir: resolve(config.DATA_DIR), log: log.child({ room: "store" }) });
+  } catch (error) {
+    log.debug({ err: error }, "the store could not be opened");
+    throw new ConfigError(`DATA_DIR: ${error instanceof Error ? error.message : String(error)}`, {
+      cause: error,
+    });
+  }
 }
 
 const REDACTED = [
