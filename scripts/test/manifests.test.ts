@@ -19,6 +19,8 @@ const Manifest = z.object({
   overrides: Versions,
 });
 
+const Lock = z.object({ packages: z.record(z.string(), z.object({ optionalDependencies: Versions })) });
+
 function readManifest(folder: string): z.infer<typeof Manifest> {
   return Manifest.parse(JSON.parse(readFileSync(path.join(ROOT, folder, "package.json"), "utf8")));
 }
@@ -59,5 +61,13 @@ describe("package.json", () => {
       [...versions].filter(([, set]) => set.size > 1),
       [],
     );
+  });
+
+  it("the lock names every platform's variant of a package, or npm ci refuses it", () => {
+    const { packages } = Lock.parse(JSON.parse(readFileSync(path.join(ROOT, "package-lock.json"), "utf8")));
+    const missing = Object.values(packages)
+      .flatMap(({ optionalDependencies }) => Object.keys(optionalDependencies))
+      .filter((name) => packages[`node_modules/${name}`] === undefined);
+    assert.deepEqual(missing, []);
   });
 });
