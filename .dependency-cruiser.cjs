@@ -17,12 +17,16 @@ module.exports = {
     {
       name: "only-the-composition-root-sees-rooms",
       severity: "error",
-      from: { path: "^server/", pathNot: "^server/(src/(main|compose)\\.ts$|test/|src/testing|src/storage/)" },
+      from: {
+        path: "^server/",
+        pathNot: "^server/(src/(main|compose)\\.ts$|test/|src/testing|src/storage/)",
+      },
       to: { path: "^(collab|terminal)/" },
     },
     {
       name: "storage-knows-rooms-by-their-ports",
-      comment: "The stores implement ports that rooms declare: they see the types, and the in-memory models in testing.",
+      comment:
+        "The stores implement ports that rooms declare: they see the types, and the in-memory models in testing.",
       severity: "error",
       from: { path: "^server/src/storage/" },
       to: { path: "^(collab|terminal)/", pathNot: "/src/testing\\.ts$", dependencyTypesNot: ["type-only"] },
