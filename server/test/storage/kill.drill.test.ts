@@ -102,16 +102,19 @@ async function checkRest(store: Store, acknowledged: readonly Acknowledgement[])
 describe("kill -9", () => {
   it(`loses nothing that was acknowledged and doubles nothing, ${ROUNDS} times in a row`, async (t) => {
     const dir = await temporaryDir();
+    t.after(() => removeDir(dir));
     let rows = 0;
     for (let round = 0; round < ROUNDS; round += 1) {
       const acknowledged = await appendAndKill(dir, round);
       const store = await openSqlite({ dir, log: SILENT });
-      rows += await checkRows(store, round, acknowledged);
-      await checkRest(store, acknowledged);
-      await store.close();
+      try {
+        rows += await checkRows(store, round, acknowledged);
+        await checkRest(store, acknowledged);
+      } finally {
+        await store.close();
+      }
     }
     t.diagnostic(`${rows} acknowledged rows, all there`);
     assert.ok(rows > ROUNDS);
-    await removeDir(dir);
   });
 });

@@ -153,7 +153,7 @@ describe("power cut", () => {
     writeFileSync(join(dir, DATABASE), old);
   });
 
-  it("opens again after a cut and takes the lost group once more", async () => {
+  it("opens again after a cut and takes the lost group once more", async (t) => {
     const { wal, rows, lastRows } = cut;
     for (const length of [cut.before, cut.before + 1, wal.length - FRAME, wal.length - 1, wal.length]) {
       const place = await temporaryDir();
@@ -163,6 +163,7 @@ describe("power cut", () => {
       fsyncSync(fd);
       closeSync(fd);
       const store = await openSqlite({ dir: place, log: SILENT });
+      t.after(() => store.close());
       await store.documents.appendRows(Array.from({ length: lastRows }, (_, i) => row("a", 100 + i)));
       const counts = await Promise.all(
         ["a", "b", "c"].map((document) => store.documents.readRows(document, 1)),

@@ -42,9 +42,10 @@ describe("SQLite file", () => {
   });
   after(() => removeDir(dir));
 
-  it("keeps everything across a close, which leaves no WAL behind", async () => {
+  it("keeps everything across a close, which leaves no WAL behind", async (t) => {
     const place = join(dir, "reopened", "deep");
     const first = await openSqlite({ dir: place, log: SILENT });
+    t.after(() => first.close());
     await first.documents.appendRows([row(1)]);
     await first.streams.append("s", { at: 1, entry: { n: 1 } });
     await first.open({ name: "papers", unique: [], indexes: [] }).insert({ id: "p" });
@@ -55,14 +56,15 @@ describe("SQLite file", () => {
     await assert.rejects(first.documents.appendRows([row(3)]), Failure);
 
     const second = await openSqlite({ dir: place, log: SILENT });
+    t.after(() => second.close());
     assert.deepEqual(await second.documents.readRows("doc", 1), [row(1), row(2)]);
     assert.deepEqual(await second.streams.head("s"), { at: 1, entry: { n: 1 } });
     assert.deepEqual(await second.open({ name: "papers", unique: [], indexes: [] }).get("p"), { id: "p" });
-    await second.close();
   });
 
-  it("takes at most 45 bytes for the row of a 20-byte update", async () => {
+  it("takes at most 45 bytes for the row of a 20-byte update", async (t) => {
     const { dir: place, store, close } = await openTemporary();
+    t.after(close);
     const rows = Array.from({ length: 5_000 }, (_, i) => row(i + 1));
     for (let i = 0; i < rows.length; i += 250) await store.documents.appendRows(rows.slice(i, i + 250));
     assert.ok(store.stats().storedBytes / rows.length < 30, "counts keys and values as stored");
@@ -75,7 +77,6 @@ describe("SQLite file", () => {
       Number(size?.["bytes"]) / rows.length < 45,
       `${Number(size?.["bytes"]) / rows.length} bytes a row`,
     );
-    await close();
   });
 
   it("refuses a file from a newer version and leaves it as it was", async () => {
@@ -103,16 +104,17 @@ describe("SQLite file", () => {
     assert.throws(() => migrate(db, steps.slice(0, 1)), /newer version/);
   });
 
-  it("refuses a directory that this process has open already", async () => {
+  it("refuses a directory that this process has open already", async (t) => {
     const { dir: place, store, close } = await openTemporary();
+    t.after(close);
     await assert.rejects(openSqlite({ dir: place, log: SILENT }), /another process has the data directory/);
     await store.documents.appendRows([row(1)]);
-    await close();
   });
 
-  it("lets one of several processes that start at once open it, and is not blocked by one that was killed", async () => {
+  it("lets one of several processes that start at once open it, and is not blocked by one that was killed", async (t) => {
     const place = join(dir, "raced");
     const held = await Promise.all([holdStore(place), holdStore(place), holdStore(place)]);
+    t.after(() => held.map(({ child }) => child.kill("SIGKILL")));
     const winner = held.find(({ said }) => said === "open\n");
     const refusals = held.filter(({ said }) =>
       said.includes("refused: another process has the data directory"),
@@ -127,8 +129,9 @@ describe("SQLite file", () => {
     assert.equal(code, 0);
   });
 
-  it("rejects what a full disk cannot take, loses nothing else, and recovers without a restart", async () => {
+  it("rejects what a full disk cannot take, loses nothing else, and recovers without a restart", async (t) => {
     const { dir: place, store, close } = await openTemporary({ databaseBytes: 400_000 });
+    t.after(close);
     const kept: UpdateRow[] = [];
     const refused: UpdateRow[] = [];
     for (let seq = 1; refused.length < 3; seq += 1) {
@@ -150,13 +153,13 @@ describe("SQLite file", () => {
     assert.deepEqual(await store.documents.readRows("doc", 1), expected);
     await store.close();
     const again = await openSqlite({ dir: place, log: SILENT });
+    t.after(() => again.close());
     assert.deepEqual(await again.documents.readRows("doc", 1), expected);
-    await again.close();
-    await close();
   });
 
-  it("keeps the WAL short under a stream of commits", async () => {
+  it("keeps the WAL short under a stream of commits", async (t) => {
     const { dir: place, store, close } = await openTemporary();
+    t.after(close);
     // Each row is larger than a page, so that 12,000 pages go through the WAL.
     const update = new Uint8Array(20_000);
     for (let seq = 1; seq <= 2_400; seq += 4) {
@@ -166,6 +169,5 @@ describe("SQLite file", () => {
     }
     const { size } = await stat(join(place, "scriptorium.db-wal"));
     assert.ok(size < 20 * 1024 * 1024, `the WAL has ${size} bytes`);
-    await close();
   });
 });
