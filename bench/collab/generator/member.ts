@@ -71,6 +71,11 @@ export async function openMember(door: Door, events: MemberEvents): Promise<Memb
       early.push(Buffer.from(payload));
       return;
     }
+    // The heartbeat of the Hocuspocus dialect has no address.
+    if (payload.length === 1 && payload[0] === MESSAGE.ping && door.protocol === "hocuspocus") {
+      socket.send(Buffer.of(MESSAGE.pong));
+      return;
+    }
     const type = payload[typeAt];
     if (type === MESSAGE.syncStatus && wire.acks) ack(payload);
     else if (type === MESSAGE.awareness) events.onAwareness?.(payload);
