@@ -66,23 +66,26 @@ export async function openMember(door: Door, events: MemberEvents): Promise<Memb
     else events.onAck?.(applied);
   }
 
+  function sync(payload: Buffer, open: ClientSocket): void {
+    const kind = payload[typeAt + 1];
+    if (kind === SYNC.step1) {
+      control(payload, open);
+      return;
+    }
+    events.onUpdate(payload);
+    if (kind === SYNC.step2) progress({ step2: false });
+  }
+
   function receive(payload: Buffer): void {
     if (socket === undefined) {
       early.push(Buffer.from(payload));
       return;
     }
-    // The heartbeat of the Hocuspocus dialect has no address.
-    if (payload.length === 1 && payload[0] === MESSAGE.ping && door.protocol === "hocuspocus") {
-      socket.send(Buffer.of(MESSAGE.pong));
-      return;
-    }
     const type = payload[typeAt];
-    if (type === MESSAGE.syncStatus && wire.acks) ack(payload);
+    if (type === MESSAGE.sync || type === MESSAGE.syncReply) sync(payload, socket);
+    else if (type === MESSAGE.syncStatus && wire.acks) ack(payload);
     else if (type === MESSAGE.awareness) events.onAwareness?.(payload);
-    else if ((type === MESSAGE.sync || type === MESSAGE.syncReply) && payload[typeAt + 1] !== SYNC.step1) {
-      events.onUpdate(payload);
-      if (payload[typeAt + 1] === SYNC.step2) progress({ step2: false });
-    } else control(payload, socket);
+    else control(payload, socket);
   }
 
   const deadline = setTimeout(() => {

@@ -1,4 +1,4 @@
-import { readFileSync, readdirSync } from "node:fs";
+import { readFileSync } from "node:fs";
 
 /** What Linux says about a process. Source: proc(5). */
 
@@ -23,11 +23,7 @@ export function rssKb(pid: number): number {
   return field(pid, "status", "VmRSS");
 }
 
-/** Bytes the process caused to be written to a disk (0 on tmpfs), and bytes it passed to write calls. */
-export function bytesWritten(pid: number): { disk: number; calls: number } {
-  return { disk: field(pid, "io", "write_bytes"), calls: field(pid, "io", "wchar") };
-}
-
-export function threads(pid: number): number {
-  return readdirSync(`/proc/${pid}/task`).length;
+/** Bytes that the process has caused to be written to a disk; 0 for what goes to tmpfs. */
+export function diskBytesWritten(pid: number): number {
+  return field(pid, "io", "write_bytes");
 }

@@ -11,7 +11,9 @@ interface ServerUtils {
 }
 
 const require = createRequire(new URL("../../peers/y-websocket/package.json", import.meta.url));
-const { setupWSConnection }: ServerUtils = require("y-websocket/bin/utils");
+/** Not a dependency of this package: see bench/peers/y-websocket. */
+const UTILS = "y-websocket/bin/utils";
+const { setupWSConnection }: ServerUtils = require(UTILS);
 
 const sockets = new WebSocketServer({ noServer: true });
 sockets.on("connection", setupWSConnection);

@@ -2,7 +2,7 @@ import { sleep } from "../generator/fleet.ts";
 import type { Generator } from "../generator/call.ts";
 import type { Door } from "../generator/member.ts";
 import type { Material } from "../generator/material.ts";
-import { bytesWritten } from "../measure/proc.ts";
+import { diskBytesWritten } from "../measure/proc.ts";
 import { createRandom } from "../measure/stats.ts";
 import type { RunningPeer } from "../peers/peer.ts";
 import { onStage } from "./scenario.ts";
@@ -21,7 +21,7 @@ interface Written {
 }
 
 async function written(server: RunningPeer): Promise<Written> {
-  return { logical: (await server.storedBytes()) ?? Number.NaN, disk: bytesWritten(server.pid).disk };
+  return { logical: (await server.storedBytes()) ?? Number.NaN, disk: diskBytesWritten(server.pid) };
 }
 
 /** Waits until the server has written nothing for a while, and says what it had written by then. */
