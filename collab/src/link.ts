@@ -58,8 +58,11 @@ interface Opening {
   readonly frames: Uint8Array[];
   /** What Hocuspocus said before the document was open; released, in order, once it is. */
   readonly held: Uint8Array[];
-  /** Permission was denied: what the client goes on sending is dropped until it authenticates again. */
-  denied: boolean;
+  /**
+   * `asked`: the token is with Hocuspocus. `denied`: what the client goes on sending is dropped until it authenticates
+   * again.
+   */
+  state: "waiting" | "asked" | "denied";
 }
 
 /**
@@ -84,7 +87,9 @@ export class Link {
   #outbox: Uint8Array[] = [];
   #tokens: number;
   #tokensAt: number;
+  /** Since when the client has been too fast; it is read and paused in turns until it has been slow enough. */
   #throttledSince: number | undefined;
+  #paused = false;
   #lastMember: OpenDocument | undefined;
   #pendingBytes = 0;
   #closed = false;
@@ -153,29 +158,42 @@ export class Link {
 
   #receiveUnopened(data: Uint8Array, header: Header): void {
     const { address, type } = header;
-    if (type === MESSAGE.close) return;
     let opening = this.#openings.get(address);
+    if (type === MESSAGE.close) return this.#abandon(opening, data, address);
     if (opening === undefined) {
       if (this.members.size + this.#openings.size >= this.#owner.limits.documentsPerSocket)
         return this.refuse("too_many_documents", "");
-      opening = { frames: [], held: [], denied: false };
+      opening = { frames: [], held: [], state: "waiting" };
       this.#openings.set(address, opening);
     }
     // Only authentication reaches Hocuspocus; all else waits here until the document is open.
-    if (type === MESSAGE.auth) {
-      opening.denied = false;
-      this.client?.handleMessage(data);
-    } else this.#queue(opening, data);
+    if (type !== MESSAGE.auth) return this.#queue(opening, data);
+    // Opened again before the first answer: that answer serves this opening, without the close in between.
+    if (opening.state === "asked") return this.#forget(opening);
+    opening.state = "asked";
+    this.client?.handleMessage(data);
+  }
+
+  /** The client closes a document that is not open yet: of what it queued only the close is left. */
+  #abandon(opening: Opening | undefined, close: Uint8Array, address: string): void {
+    if (opening === undefined) return;
+    this.#forget(opening);
+    if (opening.state === "asked") this.#queue(opening, close);
+    else this.#openings.delete(address);
+  }
+
+  #forget(opening: Opening): void {
+    for (const queued of opening.frames.splice(0)) this.#pendingBytes -= queued.length;
   }
 
   /** Starts the y-websocket dialect: its token came with the upgrade, Hocuspocus wants it in a message. */
   openYjs(document: string, token: string): void {
-    this.#openings.set(document, { frames: [], held: [], denied: false });
+    this.#openings.set(document, { frames: [], held: [], state: "asked" });
     this.client?.handleMessage(authTokenMessage(document, token));
   }
 
   #queue(opening: Opening, data: Uint8Array): void {
-    if (opening.denied) return;
+    if (opening.state === "denied") return;
     this.#pendingBytes += data.length;
     const { pendingBytes, pendingMessages } = this.#owner.limits;
     if (this.#pendingBytes > pendingBytes || opening.frames.length >= pendingMessages)
@@ -212,8 +230,8 @@ export class Link {
       return;
     }
     const opening = this.#openings.get(header.address);
-    for (const queued of opening?.frames ?? []) this.#pendingBytes -= queued.length;
-    this.#openings.set(header.address, { frames: [], held: [], denied: true });
+    if (opening !== undefined) this.#forget(opening);
+    this.#openings.set(header.address, { frames: [], held: [], state: "denied" });
     this.#denied(data, reason);
   }
 
@@ -290,8 +308,9 @@ export class Link {
     this.#tokens =
       Math.min(messageBurst, this.#tokens + ((now - this.#tokensAt) / 1000) * messagesPerSecond) - cost;
     this.#tokensAt = now;
-    if (this.#tokens >= 0 || this.#throttledSince !== undefined) return;
-    this.#throttledSince = now;
+    if (this.#tokens >= 0 || this.#paused) return;
+    this.#throttledSince ??= now;
+    this.#paused = true;
     this.#transport.pause();
   }
 
@@ -305,8 +324,7 @@ export class Link {
       return;
     }
     if (this.identity === undefined) {
-      if (now - this.openedAt > limits.authenticateMs)
-        this.refuse("unauthenticated", "no document opened in time");
+      if (now - this.openedAt > limits.authenticateMs) return this.#late();
     } else if (now >= this.identity.expiresAt) return this.refuse("token_expired", "");
     else this.#askForToken(now, this.identity.expiresAt);
     // A socket that we do not read ourselves cannot show that it lives.
@@ -315,6 +333,12 @@ export class Link {
     if (heartbeat) this.#beat();
     if (this.laggingSince !== undefined && this.bufferedBytes === 0) this.drained();
     this.#unthrottle(now);
+  }
+
+  /** No document was opened in time: the client's fault, unless it has shown a token and waits for our answer. */
+  #late(): void {
+    const waiting = [...this.#openings.values()].some((opening) => opening.state === "asked");
+    this.refuse(waiting ? "try_later" : "unauthenticated", "no document opened in time");
   }
 
   /** The ping is for us, the message for the watchdogs of the client libraries, which do not see pings. */
@@ -343,9 +367,10 @@ export class Link {
     const { messagesPerSecond, messageBurst, floodMs } = this.#owner.limits;
     const tokens = this.#tokens + ((now - this.#tokensAt) / 1000) * messagesPerSecond;
     if (now - this.#throttledSince > floodMs) return this.refuse("rate_limited", "");
-    if (tokens < 0) return;
     // A client that fills the socket again at once is still flooding: the clock goes on until the bucket is half full.
     if (tokens >= messageBurst / 2) this.#throttledSince = undefined;
+    if (tokens < 0 || !this.#paused) return;
+    this.#paused = false;
     this.#transport.resume();
   }
 

@@ -37,6 +37,9 @@ export class Member implements OpenDocument, Waiter {
   readonly #origin: MemberOrigin;
   /** Sync step 1 was answered: from here on broadcasts complete the client's state. */
   #synced = false;
+  /** Updates that came before sync step 1: typed while the provider was fetching its token. */
+  #early: Uint8Array[] = [];
+  #earlyBytes = 0;
   /** What the client had when the first broadcast was withheld from it. */
   #missingSince: Uint8Array | undefined;
   #presenceMissed = false;
@@ -111,6 +114,19 @@ export class Member implements OpenDocument, Waiter {
     this.#missingSince = undefined;
     this.link.queue(frame(syncMessage(this.#addressOnWire, "step2", reply)));
     this.#ask("handshake");
+    const early = this.#early;
+    this.#early = [];
+    for (const update of early) this.#receiveUpdate(update, "update");
+  }
+
+  /** Only step 1 tells the lineage of the client's copy, and nothing of a replaced one may be merged. */
+  #hold(update: Uint8Array): void {
+    const { pendingBytes, pendingMessages } = this.room.limits;
+    this.#earlyBytes += update.length;
+    if (this.#earlyBytes > pendingBytes || this.#early.length >= pendingMessages)
+      return this.link.refuse("rate_limited", "too much before sync step 1");
+    // A copy: ws hands out views of its read buffer.
+    this.#early.push(Uint8Array.from(update));
   }
 
   #ask(why: "handshake" | "resume"): void {
@@ -120,7 +136,10 @@ export class Member implements OpenDocument, Waiter {
   }
 
   #receiveUpdate(update: Uint8Array, kind: "step2" | "update"): void {
-    if (!this.#synced) return this.link.refuse("bad_request", "sync step 1 first");
+    if (!this.#synced) {
+      if (kind === "step2") return this.link.refuse("bad_request", "an answer to nothing");
+      return this.#hold(update);
+    }
     const resumed = kind === "step2" && this.#asked.shift() === "resume";
     const reason = this.readOnly;
     const position =
