@@ -203,7 +203,8 @@ function routeUpgrades(app: FastifyInstance, collab: Collab | undefined, log: Fa
     // Until a WebSocket owns it, a reset connection must not end the process.
     socket.on("error", (error) => log.info({ err: error }, "upgrade socket error"));
     try {
-      if (collab?.upgrade(request, socket, head) === true) return;
+      const named = URL.canParse(request.url ?? "", "http://host.invalid");
+      if (named && collab?.upgrade(request, socket, head) === true) return;
       socket.end("HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
     } catch (error) {
       log.error({ err: error }, "upgrade failed");

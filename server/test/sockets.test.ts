@@ -30,6 +30,8 @@ describe("document sockets", () => {
   const closed = async (socket: WebSocket): Promise<number> => Number((await once(socket, "close"))[0]);
   const opened = async (socket: WebSocket): Promise<WebSocket> => {
     const first = once(socket, "message");
+    // Sync step 1 with an empty state vector, as y-websocket begins.
+    socket.once("open", () => socket.send(Uint8Array.of(0, 0, 1, 0)));
     const early = closed(socket).then((code) => Promise.reject(new Error(`closed with ${code}`)));
     await Promise.race([first, early]);
     early.catch(() => undefined);

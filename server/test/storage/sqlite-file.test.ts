@@ -6,12 +6,17 @@ import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { after, before, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
+import { Worker } from "node:worker_threads";
 import type { UpdateRow } from "@scriptorium/collab";
 import { Failure } from "@scriptorium/shared";
 import { migrate } from "../../src/storage/adapters/sqlite/migrations.ts";
-import { openSqlite } from "../../src/storage/adapters/sqlite/open.ts";
+import type { ThreadBoot, WriteCalls } from "../../src/storage/adapters/sqlite/calls.ts";
+import { createLane } from "../../src/storage/adapters/sqlite/lane.ts";
+import { SQLITE_LIMITS, openSqlite } from "../../src/storage/adapters/sqlite/open.ts";
+import { packRows } from "../../src/storage/adapters/sqlite/row-batch.ts";
 import { SILENT, openTemporary, removeDir, temporaryDir } from "./temporary-store.ts";
 
+const ADAPTER = new URL("../../src/storage/adapters/sqlite/", import.meta.url);
 const HOLD_STORE = fileURLToPath(new URL("./fixtures/hold-store.ts", import.meta.url));
 
 function row(seq: number, bytes = 20): UpdateRow {
@@ -155,6 +160,37 @@ describe("SQLite file", () => {
     const again = await openSqlite({ dir: place, log: SILENT });
     t.after(() => again.close());
     assert.deepEqual(await again.documents.readRows("doc", 1), expected);
+  });
+
+  it("starts its writer again when that has died, with the lock and with all that was committed", async (t) => {
+    const place = join(dir, "restarted");
+    const threads: Worker[] = [];
+    const start = (): Worker => {
+      const workerData: ThreadBoot = { role: "writer", dir: place, databaseBytes: 2 ** 40 };
+      const thread = new Worker(new URL("thread.ts", ADAPTER), { workerData });
+      threads.push(thread);
+      return thread;
+    };
+    const writer = createLane<WriteCalls>({ name: "writer", start, log: SILENT, limits: SQLITE_LIMITS });
+    await writer.start();
+    t.after(() => writer.stop());
+    const append = (seq: number) => writer.call("appendRows", { rows: packRows([row(seq)]) });
+    await append(1);
+    const unanswered = Promise.allSettled([append(2), append(3)]);
+    await threads[0]?.terminate();
+    const outcomes = await unanswered;
+    await append(4);
+    assert.equal(threads.length, 2);
+    await writer.stop();
+
+    const store = await openSqlite({ dir: place, log: SILENT });
+    t.after(() => store.close());
+    const seqs = (await store.documents.readRows("doc", 1)).map(({ seq }) => seq);
+    const answered = [1, ...[2, 3].filter((_, i) => outcomes[i]?.status === "fulfilled"), 4];
+    assert.deepEqual(
+      answered.filter((seq) => !seqs.includes(seq)),
+      [],
+    );
   });
 
   it("keeps the WAL short under a stream of commits", async (t) => {

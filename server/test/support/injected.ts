@@ -41,7 +41,7 @@ export async function injected(t: TestContext, options: TestOptions = {}): Promi
       },
       ...(body === undefined ? {} : { payload: typeof body === "string" ? body : JSON.stringify(body) }),
     });
-    const isJson = String(response.headers["content-type"]).includes("json");
+    const isJson = response.body !== "" && String(response.headers["content-type"]).includes("json");
     return {
       status: response.statusCode,
       headers: response.headers,
