@@ -58,7 +58,7 @@ function ToProjects() {
 function Lost({ user: who }: { readonly user: User }) {
   const text = messages.value.lost;
   return (
-    <Shell user={who}>
+    <Shell user={who} title={text.title}>
       <div class="page">
         <h1 class="visually-hidden">{text.title}</h1>
         <Empty icon={Compass} title={text.title} body={text.body}>

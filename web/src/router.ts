@@ -48,6 +48,10 @@ export function navigate(to: string, options: { readonly replace?: boolean } = {
   else history.pushState(null, "", to);
   pathname.value = location.pathname;
   scrollTo(0, 0);
+  // Keyboard and screen reader go on where the new screen begins, not at the link that is gone.
+  requestAnimationFrame(() =>
+    document.querySelector<HTMLElement>("#content")?.focus({ preventScroll: true }),
+  );
 }
 
 /** A plain press of the main button, not a wish for a new tab or window. */

@@ -21,7 +21,7 @@ function iconOf(state: SaveState): IconNode {
   }
 }
 
-export function saveText(state: SaveState, all: Messages): string {
+function saveText(state: SaveState, all: Messages): string {
   const text = all.save;
   switch (state.kind) {
     case "saved":

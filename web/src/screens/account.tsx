@@ -9,6 +9,7 @@ import { messages, timeAgo } from "../i18n/messages.ts";
 import { LIMITS } from "../limits.ts";
 import { paths } from "../router.ts";
 import { passwordProblem } from "../session/credentials.ts";
+import { deviceName } from "../session/device-name.ts";
 import { updateUser } from "../session/session.ts";
 import { LanguageChoice, ThemeChoice } from "../ui/choices.tsx";
 import { Field } from "../ui/field.tsx";
@@ -20,7 +21,11 @@ import { Shell } from "./shell.tsx";
 export function Account({ user }: { readonly user: User }) {
   const text = messages.value;
   return (
-    <Shell user={user} crumbs={[{ label: text.projects.title, href: paths.projects }]}>
+    <Shell
+      user={user}
+      title={text.account.title}
+      crumbs={[{ label: text.projects.title, href: paths.projects }]}
+    >
       <div class="page page-narrow">
         <header class="page-head">
           <h1>{text.account.title}</h1>
@@ -187,18 +192,6 @@ function Sessions() {
       </ul>
     </>
   );
-}
-
-/** "Chrome · Linux" out of a user agent, which is what the server keeps as the device. */
-export function deviceName(userAgent: string): string {
-  const browser = /\b(Edg|OPR|Firefox|Chrome|Safari)\//.exec(userAgent)?.[1];
-  const system = /\b(Windows|Android|iPhone|iPad|Mac OS X|CrOS|Linux)\b/.exec(userAgent)?.[1];
-  const known = [
-    browser?.replace("Edg", "Edge").replace("OPR", "Opera"),
-    system?.replace("Mac OS X", "macOS"),
-  ];
-  const parts = known.filter((part) => part !== undefined);
-  return parts.length > 0 ? parts.join(" · ") : userAgent;
 }
 
 function SessionItem({ row, onGone }: { readonly row: SessionRow; readonly onGone: () => void }) {

@@ -42,6 +42,7 @@ export function Paper({ user, paperId }: { readonly user: User; readonly paperId
           { label: state.value.project.name, href: paths.project(state.value.project.id) },
         ]
       : [{ label: text.projects.title, href: paths.projects }];
+  const title = state.at === "ready" ? state.value.paper.title : "";
   const gone = state.at === "failed" && state.failure.code === "not_found";
   const show = (what: "notes" | "details") => () => {
     details.value = what === "details";
@@ -53,13 +54,13 @@ export function Paper({ user, paperId }: { readonly user: User; readonly paperId
     hidden.value ? "paper-hides-details" : "",
   ];
   return (
-    <Shell user={user} crumbs={crumbs} full>
+    <Shell user={user} title={title} crumbs={crumbs} full>
       {gone ? (
         <Failed failure={state.failure} onRetry={opened.reload} />
       ) : (
         <div class={layout.join(" ")}>
           <header class="paper-head">
-            <h1>{state.at === "ready" ? state.value.paper.title : " "}</h1>
+            <h1 title={title}>{title}</h1>
             <div class="segmented paper-tabs" role="group" aria-label={text.paper.details}>
               <button
                 type="button"

@@ -27,7 +27,11 @@ export function Project({ user, projectId }: { readonly user: User; readonly pro
   const project = useResource(projectId, () => api.project(projectId));
   const state = project.state.value;
   return (
-    <Shell user={user} crumbs={[{ label: messages.value.projects.title, href: paths.projects }]}>
+    <Shell
+      user={user}
+      title={state.at === "ready" ? state.value.name : ""}
+      crumbs={[{ label: messages.value.projects.title, href: paths.projects }]}
+    >
       <div class="page">
         {state.at === "loading" && <Skeleton lines={5} />}
         {state.at === "failed" && <Failed failure={state.failure} onRetry={project.reload} />}

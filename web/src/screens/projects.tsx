@@ -21,7 +21,7 @@ export function Projects({ user }: { readonly user: User }) {
   const create = (body: { name: string; description: string }) =>
     run(async () => navigate(paths.project((await api.createProject(body)).id)));
   return (
-    <Shell user={user}>
+    <Shell user={user} title={text.projects.title}>
       <div class="page">
         <header class="page-head">
           <h1>{text.projects.title}</h1>

@@ -1,7 +1,7 @@
 import { useSignal } from "@preact/signals";
 import { ChevronRight, LogOut, Settings } from "lucide";
 import type { ComponentChildren } from "preact";
-import { useRef } from "preact/hooks";
+import { useEffect, useRef } from "preact/hooks";
 import type { User } from "@scriptorium/shared";
 import { messages } from "../i18n/messages.ts";
 import { paths } from "../router.ts";
@@ -20,6 +20,8 @@ export interface Crumb {
 
 interface ShellProps {
   readonly user: User;
+  /** What the window is called. */
+  readonly title: string;
   /** The way from the projects to here, without the place itself. */
   readonly crumbs?: readonly Crumb[];
   readonly children: ComponentChildren;
@@ -28,8 +30,11 @@ interface ShellProps {
 }
 
 /** The frame of every screen of a signed-in person. */
-export function Shell({ user, crumbs = [], children, full = false }: ShellProps) {
+export function Shell({ user, title, crumbs = [], children, full = false }: ShellProps) {
   const text = messages.value;
+  useEffect(() => {
+    document.title = title === "" ? text.app.name : `${title} · ${text.app.name}`;
+  }, [title, text]);
   return (
     <div class={full ? "shell shell-full" : "shell"}>
       <a class="skip-link" href="#content">

@@ -45,6 +45,9 @@ function refused(failure: ApiFailure | null, text: Messages): Wrong {
 export function SignIn({ mode }: { readonly mode: Mode }) {
   const all = messages.value;
   const text = all.auth;
+  useEffect(() => {
+    document.title = `${mode === "register" ? text.register : text.signIn} · ${all.app.name}`;
+  }, [mode, all]);
   return (
     <div class="auth">
       <Introduction />

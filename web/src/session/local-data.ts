@@ -27,7 +27,7 @@ export function allUnsentEdits(userId: string): number {
 }
 
 /** Resolves when the database is gone, or as soon as another tab keeps it open (it goes when that tab lets go). */
-export function deleteDatabase(name: string): Promise<void> {
+function deleteDatabase(name: string): Promise<void> {
   return new Promise((resolve, reject) => {
     const request = indexedDB.deleteDatabase(name);
     request.addEventListener("success", () => resolve());

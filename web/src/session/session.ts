@@ -14,8 +14,8 @@ export interface Session {
 
 const KEY = "scriptorium.session";
 const LOCK = "scriptorium.refresh";
-/** An access token this close to its end is renewed before it is used. */
-const RENEW_BEFORE_MS = 60_000;
+/** An access token this close to its end is renewed before it is used; a little before the server asks for another. */
+const RENEW_BEFORE_MS = 75_000;
 
 function stored(): Session | null {
   const text = localStorage.getItem(KEY);
@@ -61,7 +61,7 @@ export function updateUser(who: User): void {
 }
 
 /** The session ended on the server's side: local copies stay, so that unsent work survives until the next sign-in. */
-export function endSession(): void {
+function endSession(): void {
   keep(null);
 }
 
