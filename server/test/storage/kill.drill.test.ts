@@ -12,7 +12,7 @@ import { SILENT, removeDir, temporaryDir } from "./temporary-store.ts";
 const APPENDER = fileURLToPath(new URL("./fixtures/appender.ts", import.meta.url));
 const ROUNDS = 20;
 /** The kill comes after this many acknowledgements at most, wherever the process happens to be then. */
-const ACKNOWLEDGEMENTS = 1_500;
+const ACKNOWLEDGEMENTS = 800;
 
 type Acknowledgement =
   | { readonly kind: "row"; readonly document: string; readonly seq: number }

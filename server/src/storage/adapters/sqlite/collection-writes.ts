@@ -17,7 +17,7 @@ export function collectionWrites(prepare: Prepare, meter: Meter): Handlers<Colle
     insert({ table, id, body }) {
       const add = prepare(`INSERT INTO ${table} (id, body) VALUES (?, ?) ON CONFLICT DO NOTHING`);
       if (Number(add.run(id, body).changes) === 0) return "taken";
-      meter.bytes += id.length + body.length;
+      meter.bytes += id.length + Buffer.byteLength(body);
       return "ok";
     },
 
@@ -32,7 +32,7 @@ export function collectionWrites(prepare: Prepare, meter: Meter): Handlers<Colle
         if (isConstraint(error)) return "taken";
         throw error;
       }
-      meter.bytes += id.length + body.length;
+      meter.bytes += id.length + Buffer.byteLength(body);
       return { body };
     },
 

@@ -7,7 +7,7 @@ import type { DatabaseSync } from "node:sqlite";
  * `row` is what every keystroke becomes, so it is kept small: names are interned, times count from the node's first
  * row, and the table is its own primary key. A row of a 20-byte update takes about 40 bytes.
  */
-export const MIGRATIONS: readonly string[] = [
+const MIGRATIONS: readonly string[] = [
   `
   CREATE TABLE lineage (id INTEGER PRIMARY KEY, document TEXT NOT NULL, epoch INTEGER NOT NULL, UNIQUE (document, epoch));
   CREATE TABLE node (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, base INTEGER NOT NULL);
