@@ -1,6 +1,6 @@
 /**
  * Runs one test file in this process and reports to scripts/test.ts, which starts it: the failures as text on stdout, the
- * counts as one IPC message at the end. A process per file, so that a file that leaks, hangs or crashes harms no other.
+ * counts so far as an IPC message after each result. A process per file, so that a file that leaks, hangs or crashes harms no other.
  */
 import { Transform } from "node:stream";
 import { run } from "node:test";
@@ -11,6 +11,10 @@ export interface FileReport {
   passed: number;
   failed: number;
   skipped: { name: string; reason: string }[];
+  /** Tests and suites that have begun and not ended. */
+  open: string[];
+  /** Every test has ended, and nothing that the file started is left. */
+  complete: boolean;
 }
 
 /** node:test's own closing lines; every other diagnostic was said by a test, or is an error outside of any test. */
@@ -25,7 +29,7 @@ function readArguments(): { file: string; timeout: number } {
 }
 
 const { file, timeout } = readArguments();
-const report: FileReport = { passed: 0, failed: 0, skipped: [] };
+const report: FileReport = { passed: 0, failed: 0, skipped: [], open: [], complete: false };
 
 /** Why a test did not count, or undefined when it did. node:test does not count a `todo` that fails. */
 function skipReason({ skip, todo }: Outcome["data"]): string | undefined {
@@ -59,18 +63,28 @@ function count(event: Outcome): boolean {
   return false;
 }
 
+/** Keeps the list of what runs, for the case that it never ends. */
+function follow(event: TestEvent): void {
+  if (event.type === "test:dequeue") report.open.push(event.data.name);
+  if (event.type !== "test:complete") return;
+  const at = report.open.indexOf(event.data.name);
+  if (at >= 0) report.open.splice(at, 1);
+}
+
 const failures = new Transform({
   objectMode: true,
   transform(event: TestEvent, _encoding, done) {
+    follow(event);
     if (event.type === "test:diagnostic" && !CLOSING_LINE.test(event.data.message)) {
       process.stdout.write(`${event.data.message}\n`);
     }
     if ((event.type === "test:pass" || event.type === "test:fail") && count(event)) this.push(event);
+    process.send?.(report);
     done();
   },
 });
 
-failures.once("end", () => process.send?.(report));
+failures.once("end", () => process.send?.({ ...report, complete: true }));
 run({ files: [file], isolation: "none", timeout })
   .pipe(failures)
   .pipe(new spec())

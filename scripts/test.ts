@@ -35,7 +35,7 @@ const running = new Set<ChildProcess>();
 
 /** Messages come from test-file.ts, and from any test that uses the channel for itself. */
 function isReport(message: unknown): message is FileReport {
-  return typeof message === "object" && message !== null && "passed" in message && "skipped" in message;
+  return typeof message === "object" && message !== null && "passed" in message && "complete" in message;
 }
 
 /** Ends the file's process group: the file and every server it started. */
@@ -60,16 +60,22 @@ function start(file: string, fileMs: number): ChildProcess {
   return child;
 }
 
-/** Why a file whose own report says nothing is wrong has failed all the same. */
+/** Why a file has failed beyond what its own report counts. */
 function outsideFailure(ending: {
-  report: FileReport | undefined;
+  report: FileReport;
   code: number | null;
   timedOut: boolean;
 }): string | undefined {
-  if (ending.timedOut) return "killed: not finished in time, or something it started is still open";
-  if (ending.report === undefined) return `the process ended without a report (exit code ${ending.code})`;
-  if (ending.code !== 0 && ending.report.failed === 0)
-    return `an error outside of any test (exit code ${ending.code})`;
+  const { report, code, timedOut } = ending;
+  if (timedOut) {
+    const open =
+      report.open.length > 0
+        ? `running: ${report.open.join(" > ")}`
+        : "something it started is still open, or blocks the event loop";
+    return `killed after its time was up; ${open}`;
+  }
+  if (!report.complete) return `the process ended before its tests (exit code ${code})`;
+  if (code !== 0 && report.failed === 0) return `an error outside of any test (exit code ${code})`;
   return undefined;
 }
 
@@ -77,7 +83,7 @@ function runFile(file: string, fileMs: number): Promise<FileResult> {
   const startedAt = performance.now();
   const child = start(file, fileMs);
   let output = "";
-  let report: FileReport | undefined;
+  let report: FileReport = { passed: 0, failed: 0, skipped: [], open: [], complete: false };
   let timedOut = false;
   const keep = (chunk: string): void => {
     output = (output + chunk).slice(-OUTPUT_CHARS);
@@ -97,14 +103,7 @@ function runFile(file: string, fileMs: number): Promise<FileResult> {
     child.once("close", (code) => {
       clearTimeout(timer);
       running.delete(child);
-      const result = {
-        file,
-        ms: performance.now() - startedAt,
-        passed: 0,
-        failed: 0,
-        skipped: [],
-        ...report,
-      };
+      const result = { ...report, file, ms: performance.now() - startedAt };
       const outside = outsideFailure({ report, code, timedOut });
       if (outside === undefined) return resolve({ ...result, output });
       resolve({ ...result, failed: result.failed + 1, output: `${output}${file}: ${outside}\n` });
