@@ -27,6 +27,7 @@ export interface Member {
   closedBecause(): string | undefined;
 }
 
+const PONG = Uint8Array.of(MESSAGE.pong);
 const HANDSHAKE_MS = 30_000;
 
 /**
@@ -76,9 +77,18 @@ export async function openMember(door: Door, events: MemberEvents): Promise<Memb
     if (kind === SYNC.step2) progress({ step2: false });
   }
 
+  /** The connection's own message, without an address; the provider answers it like this. */
+  function heartbeat(payload: Buffer, open: ClientSocket): void {
+    if (payload[0] === MESSAGE.ping) open.send(PONG);
+  }
+
   function receive(payload: Buffer): void {
     if (socket === undefined) {
       early.push(Buffer.from(payload));
+      return;
+    }
+    if (wire.acks && payload.length === 1) {
+      heartbeat(payload, socket);
       return;
     }
     const type = payload[typeAt];
