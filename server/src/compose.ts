@@ -205,6 +205,8 @@ function routeUpgrades(app: FastifyInstance, collab: Collab | undefined, log: Fa
     try {
       const named = URL.canParse(request.url ?? "", "http://host.invalid");
       if (named && collab?.upgrade(request, socket, head) === true) return;
+      // HTTP sockets are half-open by default: without the destroy, a client that never ends would keep this one.
+      socket.once("finish", () => socket.destroy());
       socket.end("HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
     } catch (error) {
       log.error({ err: error }, "upgrade failed");

@@ -6,7 +6,6 @@ import { z } from "zod";
  */
 
 const ROLES = ["api", "collab", "terminal"] as const;
-export type Role = (typeof ROLES)[number];
 
 const integer = (min: number, max: number) =>
   z

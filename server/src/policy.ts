@@ -29,6 +29,9 @@ const POLICY = {
 
 export type Action = keyof typeof POLICY;
 
+// oxlint-disable-next-line typescript/no-unsafe-type-assertion -- keys of a literal
+export const ACTIONS = Object.keys(POLICY) as Action[];
+
 export function may(role: ProjectRole | undefined, action: Action): boolean {
   const roles: readonly ProjectRole[] = POLICY[action].roles;
   return role !== undefined && roles.includes(role);

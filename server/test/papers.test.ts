@@ -25,7 +25,7 @@ async function reading(t: TestContext) {
   const viewer = await app.register();
   const stranger = await app.register();
   const token = owner.accessToken;
-  const projectId = (await app.call("POST /projects", { token, body: { name: "P" } })).body.id as string;
+  const projectId: string = (await app.call("POST /projects", { token, body: { name: "P" } })).body.id;
   const body = { userId: viewer.user.id, role: "viewer" };
   await app.call(`POST /projects/${projectId}/members`, { token, body });
   const create = (fields: object, who: TokenPair = owner) =>

@@ -60,6 +60,31 @@ describe("the process", () => {
     assert.deepEqual(await second.kill("SIGTERM"), { code: 0, signal: null });
   });
 
+  it("logs no token, no password and no query", async () => {
+    const server = await spawnServer({ env: { LOG_LEVEL: "trace" } });
+    const ada = await server.register("ada");
+    const ticket = await ada.ticket();
+    const socket = new WebSocket(`${server.wsUrl}/yjs/notes:${ada.user.id}?token=${ticket}`);
+    await new Promise((resolve) => socket.addEventListener("close", resolve));
+    await fetch(`${server.url}/api/v1/users/me?token=${ada.accessToken}`);
+    await fetch(`${server.url}/nowhere?token=${ada.accessToken}`);
+    await server.login("ada", "a wrong password").catch(() => undefined);
+    await ada.refresh();
+    await server.kill("SIGTERM");
+    const logs = server.logs();
+    assert.match(logs, /"route":"\/api\/v1\/auth\/login","status":401/);
+    for (const secret of [
+      ticket,
+      ada.accessToken,
+      ada.refreshToken,
+      ada.password,
+      "a wrong password",
+      "token=",
+    ]) {
+      assert.ok(!logs.includes(secret), secret);
+    }
+  });
+
   it("refuses bad configuration in one line that names the variable, from .env too", async (t) => {
     const dir = await tempDir(t);
     assertPlain(await start(dir, { PORT: "many" }), /^Scriptorium cannot start: PORT: /);

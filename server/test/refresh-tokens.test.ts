@@ -73,7 +73,7 @@ describe("refresh families", () => {
           const model = expected(index);
           const results =
             each.type === "burst"
-              ? await Promise.all([0, 1, 0, 1, 0].map((node) => refresh(index, node as 0 | 1)))
+              ? await Promise.all(([0, 1, 0, 1, 0] as const).map((node) => refresh(index, node)))
               : [await refresh(index, each.node)];
           for (const result of results) assert.equal(result.code, model);
           if (model !== "ok") continue;
@@ -81,7 +81,7 @@ describe("refresh families", () => {
           assert.equal(successors.size, 1);
           const [successor = ""] = successors;
           exchangedAt[index] ??= time.now;
-          tokens[index + 1] ??= String(successor);
+          tokens[index + 1] ??= successor;
           assert.equal(tokens[index + 1], successor);
         }
         assert.equal((await both[1].state(family)).live, !ended);

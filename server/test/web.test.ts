@@ -3,6 +3,9 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it, type TestContext } from "node:test";
+import { pino } from "pino";
+import { healthRoutes } from "../src/rest/health/routes.ts";
+import { createHttpServer } from "../src/rest/server.ts";
 import { codeOf, injected } from "./support/injected.ts";
 
 async function webDir(t: TestContext): Promise<string> {
@@ -98,6 +101,23 @@ describe("the documentation", () => {
 });
 
 describe("health", () => {
+  it("says 503 with a reason while the server drains or the store fails", async (t) => {
+    const state: { reason: "draining" | "store" | undefined } = { reason: undefined };
+    const log = pino({ level: "silent" });
+    const app = createHttpServer({ log, trustProxy: [], bodyBytes: 1024, now: Date.now });
+    t.after(() => app.close());
+    await app.register(healthRoutes({ unready: () => state.reason, stats: () => ({}) }));
+    const code = async () => {
+      const response = await app.inject("/readyz");
+      return [response.statusCode, response.json().code, response.headers["retry-after"]];
+    };
+    assert.deepEqual(await code(), [200, undefined, undefined]);
+    state.reason = "store";
+    assert.deepEqual(await code(), [503, "try_later", "1"]);
+    state.reason = "draining";
+    assert.deepEqual(await code(), [503, "restarting", "1"]);
+  });
+
   it("is ready until it drains, and tells numbers", async (t) => {
     const app = await injected(t);
     await app.register();

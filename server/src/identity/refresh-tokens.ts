@@ -25,7 +25,7 @@ export const REUSE_GRACE_MS = 60_000;
 /** Without a refresh for this long the session ends. */
 export const SLIDING_MS = 30 * 86_400_000;
 /** However often it is refreshed, a session ends after this. */
-export const ABSOLUTE_MS = 90 * 86_400_000;
+const ABSOLUTE_MS = 90 * 86_400_000;
 /** Generations kept; old tokens prove themselves by their MAC, so the rows are only needed for the grace. */
 const KEPT_GENERATIONS = 50;
 /** Lost races in a row before we say "try later"; each means that somebody else made progress. */

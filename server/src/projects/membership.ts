@@ -15,7 +15,7 @@ export type MembershipChange =
   | { readonly type: "delete" };
 
 /** People in one project. Every change writes the whole list, about 90 bytes each. */
-export const MEMBERS_PER_PROJECT = 500;
+const MEMBERS_PER_PROJECT = 500;
 
 export function roleIn(state: Membership | undefined, userId: string): ProjectRole | undefined {
   if (state === undefined || state.deleted) return undefined;

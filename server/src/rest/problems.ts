@@ -11,6 +11,9 @@ export const PROBLEMS = {
   "5xx": { description: "Failed", content: { [PROBLEM_TYPE]: { schema: Problem } } },
 } as const;
 
+/** For a 503 that does not know better. */
+const RETRY_AFTER_SECONDS = 1;
+
 /** What Fastify refuses by itself, as codes of ours. */
 const BY_STATUS: Readonly<Record<number, FailureCode>> = {
   404: "not_found",
@@ -57,8 +60,9 @@ function isRefusal(error: unknown): error is Error & { statusCode: number } {
 export function sendProblem(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const problem = problemOf(error, request.id);
   if (problem.code === "internal") request.log.error({ err: error }, "request failed");
-  if (error instanceof Failure && error.retryAfterSeconds !== undefined) {
-    reply.header("retry-after", String(error.retryAfterSeconds));
+  const retryAfter = error instanceof Failure ? error.retryAfterSeconds : undefined;
+  if (retryAfter !== undefined || problem.status === 503) {
+    reply.header("retry-after", String(retryAfter ?? RETRY_AFTER_SECONDS));
   }
   if (problem.status === 401) reply.header("www-authenticate", "Bearer");
   // Serialised here: the route's own schema describes another shape.

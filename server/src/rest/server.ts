@@ -142,6 +142,7 @@ function refuseUnparsable(error: Error & { code?: string }, socket: Socket): voi
   const code = error.code === "ERR_HTTP_REQUEST_TIMEOUT" ? "idle_timeout" : "bad_request";
   const problem = problemOf(new Failure(code, "The request is not valid HTTP"));
   const body = JSON.stringify(problem);
+  socket.once("finish", () => socket.destroy());
   socket.end(
     `HTTP/1.1 ${problem.status} ${code === "bad_request" ? "Bad Request" : "Request Timeout"}\r\n` +
       `content-type: ${PROBLEM_TYPE}\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
