@@ -18,8 +18,6 @@ export interface Transport {
   resume(): void;
   /** Closing handshake with a code; the transport ends by itself if the other side does not answer. */
   close(code: number, reason: string): void;
-  /** Cuts the connection and frees its buffers. */
-  destroy(): void;
 }
 
 export type Door = "collab" | "yjs";
@@ -269,6 +267,11 @@ export class Link {
     return taken;
   }
 
+  /** Writes what is queued now, so that `hasRoom` knows of it. */
+  flush(): void {
+    for (const bytes of this.takeOutbox()) this.write(bytes);
+  }
+
   write(bytes: Uint8Array): void {
     if (this.#transport.open && !this.#transport.write(bytes)) this.#pressed = true;
   }
@@ -291,7 +294,12 @@ export class Link {
     this.#pressed = false;
     if (this.laggingSince === undefined || this.#closed) return;
     this.laggingSince = undefined;
-    for (const member of this.members.values()) member.catchUp();
+    for (const member of this.members.values()) {
+      // One diff may fill the budget again; the other documents then wait for the next drain.
+      if (!this.hasRoom) return;
+      member.catchUp();
+      this.flush();
+    }
   }
 
   // --- limits and endings ---
@@ -318,11 +326,9 @@ export class Link {
   sweep(now: number, heartbeat: boolean): void {
     const { limits } = this.#owner;
     if (this.#closed) return;
-    if (this.laggingSince !== undefined && now - this.laggingSince > limits.stallMs) {
-      this.refuse("slow_consumer", "");
-      this.#transport.destroy();
-      return;
-    }
+    // It is told why, in case it wakes up; the transport cuts the connection soon after.
+    if (this.laggingSince !== undefined && now - this.laggingSince > limits.stallMs)
+      return this.refuse("slow_consumer", "");
     if (this.identity === undefined) {
       if (now - this.openedAt > limits.authenticateMs) return this.#late();
     } else if (now >= this.identity.expiresAt) return this.refuse("token_expired", "");
@@ -383,7 +389,7 @@ export class Link {
 
   end(code: number, reason: string): void {
     if (this.#closed) return;
-    for (const bytes of this.takeOutbox()) this.write(bytes);
+    this.flush();
     this.#closed = true;
     this.#transport.close(code, reason);
   }

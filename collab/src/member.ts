@@ -7,8 +7,8 @@ import { readInbound, type Inbound } from "./inbound.ts";
 import type { Link, OpenDocument } from "./link.ts";
 import { MemberOrigin } from "./origin.ts";
 import type { Identity, Permission } from "./ports.ts";
-import { readPresence, signState, writePresence, type PresenceEntry } from "./presence.ts";
-import type { Room } from "./room.ts";
+import { readPresence, signState, type PresenceEntry } from "./presence.ts";
+import type { Room, UpdateOutcome } from "./room.ts";
 import type { Waiter } from "./update-log.ts";
 import {
   addressPrefix,
@@ -22,6 +22,9 @@ import {
 
 /** What a presence message costs of the message rate; see limits.ts. */
 const PRESENCE_COST = 0.02;
+
+/** An answer to sync step 1 that is larger than this is written at once. */
+const ANSWER_BYTES = 1_024;
 
 /** One client's hold on one document: permission, acknowledgements, catching up, presence. */
 export class Member implements OpenDocument, Waiter {
@@ -42,6 +45,8 @@ export class Member implements OpenDocument, Waiter {
   #earlyBytes = 0;
   /** What the client had when the first broadcast was withheld from it. */
   #missingSince: Uint8Array | undefined;
+  /** The latest state vector that the client sent while it was over its budget: answered when it has drained. */
+  #unanswered: Uint8Array | undefined;
   #presenceMissed = false;
   /** Refused updates whose acks the client still waits for; a step 2 that answers `resume` brings them again. */
   #owed = 0;
@@ -107,6 +112,10 @@ export class Member implements OpenDocument, Waiter {
   }
 
   #receiveStateVector(stateVector: Uint8Array): void {
+    if (!this.link.hasRoom) {
+      this.#unanswered = Uint8Array.from(stateVector);
+      return;
+    }
     const reply = this.room.diff(stateVector);
     if (reply === "malformed") return this.link.refuse("bad_request", "malformed state vector");
     if (reply === "retired") return this.reset();
@@ -114,6 +123,8 @@ export class Member implements OpenDocument, Waiter {
     this.#missingSince = undefined;
     this.link.queue(frame(syncMessage(this.#addressOnWire, "step2", reply)));
     this.#ask("handshake");
+    // A reader that asks many times in one chunk of bytes must not queue as many answers.
+    if (reply.length > ANSWER_BYTES) this.link.flush();
     const early = this.#early;
     this.#early = [];
     for (const update of early) this.#receiveUpdate(update, "update");
@@ -131,6 +142,7 @@ export class Member implements OpenDocument, Waiter {
 
   #ask(why: "handshake" | "resume"): void {
     this.#asked.push(why);
+    this.room.settle();
     const stateVector = Y.encodeStateVector(this.room.document);
     this.link.queue(frame(syncMessage(this.#addressOnWire, "step1", stateVector)));
   }
@@ -142,15 +154,19 @@ export class Member implements OpenDocument, Waiter {
     }
     const resumed = kind === "step2" && this.#asked.shift() === "resume";
     const reason = this.readOnly;
-    const position =
-      reason === null
-        ? this.room.apply(update, this.#origin)
-        : this.#refuseUpdate(update, { kind, reason, resumed });
-    if (position === "refused") return;
-    if (position === "malformed") return this.link.refuse("bad_request", "malformed update");
-    if (position === "full") return this.link.refuse("document_too_large", "");
-    if (!resumed) return this.room.log.whenCommitted(position, this);
-    for (; this.#owed > 0; this.#owed -= 1) this.room.log.whenCommitted(position, this);
+    if (reason !== null) return this.settled(this.#refuseUpdate(update, { kind, reason, resumed }), resumed);
+    if (kind === "update") return this.room.take(update, this.#origin);
+    this.room.settle();
+    for (const outcome of this.room.apply([update], this.#origin)) this.settled(outcome, resumed);
+  }
+
+  /** What became of one update. An answer to `resume` stands for all that were refused before. */
+  settled(outcome: UpdateOutcome | "refused", resumed = false): void {
+    if (outcome === "refused") return;
+    if (outcome === "malformed") return this.link.refuse("bad_request", "malformed update");
+    if (outcome === "full") return this.link.refuse("document_too_large", "");
+    if (!resumed) return this.room.log.whenCommitted(outcome, this);
+    for (; this.#owed > 0; this.#owed -= 1) this.room.log.whenCommitted(outcome, this);
   }
 
   /** An update that may not be applied now; a step 2 without news is fine all the same. */
@@ -205,7 +221,11 @@ export class Member implements OpenDocument, Waiter {
   }
 
   catchUp(): void {
-    if (this.#missingSince !== undefined) {
+    const stateVector = this.#unanswered;
+    this.#unanswered = undefined;
+    if (stateVector !== undefined) this.#receiveStateVector(stateVector);
+    else if (this.#missingSince !== undefined) {
+      this.room.settle();
       const diff = Y.encodeStateAsUpdate(this.room.document, this.#missingSince);
       this.#missingSince = undefined;
       this.room.countResync();
@@ -215,7 +235,8 @@ export class Member implements OpenDocument, Waiter {
   }
 
   #sendPresence(): void {
-    this.#presenceMissed = false;
+    this.#presenceMissed = !this.link.hasRoom;
+    if (this.#presenceMissed) return;
     const awareness: Awareness = this.room.document.awareness;
     const update = encodeAwarenessUpdate(awareness, [...awareness.getStates().keys()]);
     this.link.queue(frame(awarenessMessage(this.#addressOnWire, update)));
@@ -280,16 +301,14 @@ export class Member implements OpenDocument, Waiter {
       return;
     }
     this.#presenceAt = now;
-    const signed: PresenceEntry[] = [];
     for (const entry of this.#presencePending.values()) {
       const mine = this.room.claim(entry, this);
       const state = mine ? signState(entry.state, this.identity) : undefined;
-      if (state !== undefined) signed.push({ ...entry, state });
+      if (state !== undefined) this.room.takePresence(this, { ...entry, state });
       // y-websocket clients send everybody's presence back as a matter of course; that is noise, not an attempt.
       else if (this.link.door === "collab") this.room.countRefused();
     }
     this.#presencePending.clear();
-    if (signed.length > 0) this.room.applyPresence(this, writePresence(signed));
   }
 
   /** The document is closed for this client. */

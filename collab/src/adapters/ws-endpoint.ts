@@ -51,10 +51,6 @@ class WsTransport implements Transport {
     // A client that stopped reading never sees the close frame, and one that stopped sending never answers it.
     setTimeout(() => this.#ws.terminate(), CLOSE_MS).unref();
   }
-
-  destroy(): void {
-    this.#ws.terminate();
-  }
 }
 
 interface Target {
