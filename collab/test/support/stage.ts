@@ -9,6 +9,7 @@ import {
   openYjs,
   startHarness,
   storedText,
+  until,
   type ClientOptions,
   type Harness,
   type HarnessOptions,
@@ -55,6 +56,8 @@ export async function openStage(t: TestContext, options: StageOptions = {}): Pro
   t.after(async () => {
     for (const end of open) end();
     faulty.heal();
+    // Otherwise the server takes the time to close in a spread what is closing already.
+    await until(() => harness.collab.stats().sockets === 0, "all clients are gone");
     await harness.stop();
   });
   const keep = <T extends { destroy(): void }>(client: T): T => {
