@@ -132,8 +132,10 @@ async function stopParts(
 ): Promise<void> {
   const { updateLog, compaction, sockets, lobby } = parts;
   const left = (): number => Math.max(0, until.deadline - until.now());
+  for (const room of lobby.rooms.values()) room.settle();
   await within(updateLog.flushed(), left());
   await sockets.closeInSpread(left());
+  for (const room of lobby.rooms.values()) room.settle();
   await within(updateLog.flushed(), left());
   await within(compaction.stop(), left());
   sockets.stop();

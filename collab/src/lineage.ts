@@ -39,6 +39,7 @@ export function createLineage({ store, lobby, log, serial, compaction }: Lineage
     await serial(document, async () => {
       const room = lobby.rooms.get(document);
       if (room !== undefined) {
+        room.settle();
         room.ended = true;
         await log.flushed();
       }

@@ -1,10 +1,11 @@
 import type { Document } from "@hocuspocus/server";
+import { applyAwarenessUpdate } from "y-protocols/awareness";
 import * as Y from "yjs";
 import { readInbound } from "./inbound.ts";
 import type { CollabLimits } from "./limits.ts";
 import type { Member } from "./member.ts";
 import { MemberOrigin, STORED } from "./origin.ts";
-import type { PresenceEntry } from "./presence.ts";
+import { writePresence, type PresenceEntry } from "./presence.ts";
 import type { UpdateLog } from "./update-log.ts";
 import { frame } from "./wire.ts";
 
@@ -30,6 +31,9 @@ export interface Broadcast {
   /** State vector of the document without what is in this broadcast. */
   stateBefore(): Uint8Array;
 }
+
+/** The log position after which an update may be acknowledged, or why it is refused. */
+export type UpdateOutcome = number | "full" | "malformed";
 
 export interface RoomState {
   readonly document: Document;
@@ -64,8 +68,13 @@ export class Room {
   #presenceAuthors: Set<Member> | undefined = new Set();
   #presenceSealed = false;
   /** Whose presence is being applied right now; none for a removal by time-out or by leaving. */
-  #presenceAuthor: Member | undefined;
+  #presenceApplying: readonly Member[] | undefined;
   readonly #owners = new Map<number, Member>();
+  /** Updates that came in this turn, by author. */
+  #inbox = new Map<MemberOrigin, Uint8Array[]>();
+  /** Presence that came in this turn, by client id. */
+  #presence = new Map<number, { entry: PresenceEntry; member: Member }>();
+  #unschedule: (() => void) | undefined;
   #lastUpdate: { data: Uint8Array; broadcast: Broadcast } | undefined;
   #lastPresence: { data: Uint8Array; broadcast: Broadcast } | undefined;
 
@@ -76,7 +85,8 @@ export class Room {
     this.rowsSince = { ...state.rows };
     this.#retired = new Set(state.retired);
     this.#full = state.loaded;
-    this.#bytes = this.fullState().length;
+    this.#full ??= Y.encodeStateAsUpdate(this.document);
+    this.#bytes = this.#full.length;
     state.document.on("update", (update: Uint8Array, origin: unknown) => this.#updated(update, origin));
     state.document.awareness.on("update", () => this.#presenceUpdated());
   }
@@ -93,7 +103,9 @@ export class Room {
     return this.#owner.log.writable;
   }
 
+  /** Also settles, so that the answer is about everything that came. */
   get uncommitted(): boolean {
+    this.settle();
     return this.lastPosition > this.#owner.log.committed;
   }
 
@@ -115,27 +127,78 @@ export class Room {
 
   // --- updates ---
 
-  /** Applies a client's update. Returns the log position after which it may be acknowledged. */
-  apply(update: Uint8Array, origin: MemberOrigin): number | "full" | "malformed" {
+  /**
+   * Takes a client's update; it is applied with all others of this turn, or of the broadcast window of a crowd. The
+   * member hears what became of it through `settled`.
+   */
+  take(update: Uint8Array, origin: MemberOrigin): void {
+    const mine = this.#inbox.get(origin);
+    if (mine === undefined) this.#inbox.set(origin, [update]);
+    else mine.push(update);
+    this.#schedule();
+  }
+
+  /** Applies a client's updates in one transaction, in their order, as one row of the log. */
+  apply(updates: readonly Uint8Array[], origin: MemberOrigin): UpdateOutcome[] {
+    const parked: Uint8Array[] = [];
+    const outcomes: (Exclude<UpdateOutcome, number> | undefined)[] = [];
+    this.document.transact(() => {
+      for (const update of updates) outcomes.push(this.#integrate(update, { origin, parked }));
+    }, origin);
+    // Parts that wait for something missing raise no event, but they are accepted all the same: log the raw bytes.
+    for (const update of parked) this.#append(Uint8Array.from(update), origin.member);
+    return outcomes.map((outcome) => outcome ?? this.lastPosition);
+  }
+
+  #integrate(
+    update: Uint8Array,
+    into: { origin: MemberOrigin; parked: Uint8Array[] },
+  ): "full" | "malformed" | undefined {
     if (this.#bytes + update.length > this.limits.documentBytes && !this.#hasRoomFor(update)) return "full";
     const { store } = this.document;
     const { pendingStructs, pendingDs } = store;
     try {
-      Y.applyUpdate(this.document, update, origin);
+      Y.applyUpdate(this.document, update, into.origin);
     } catch {
-      // Yjs decodes before it integrates; what it had integrated when it gave up has been logged like any update.
+      // Yjs decodes before it integrates; what it had integrated when it gave up is in the transaction, and so logged.
       return "malformed";
     }
-    // Parts that wait for something missing raise no event, but they are accepted all the same: log the raw bytes.
-    const parked = store.pendingStructs !== pendingStructs || store.pendingDs !== pendingDs;
-    if (parked && (store.pendingStructs !== null || store.pendingDs !== null))
-      this.#append(Uint8Array.from(update), origin.member);
-    return this.lastPosition;
+    const changed = store.pendingStructs !== pendingStructs || store.pendingDs !== pendingDs;
+    if (changed && (store.pendingStructs !== null || store.pendingDs !== null)) into.parked.push(update);
+    return undefined;
+  }
+
+  /** Applies what was taken, and sends it on: called at the end of the turn, and before anybody reads the document. */
+  settle(): void {
+    this.#unschedule?.();
+    this.#unschedule = undefined;
+    if (this.#inbox.size === 0 && this.#presence.size === 0) return;
+    const inbox = this.#inbox;
+    this.#inbox = new Map();
+    for (const [origin, updates] of inbox)
+      for (const outcome of this.apply(updates, origin)) origin.member.settled(outcome);
+    this.#showPresence();
+    this.document.flush();
+  }
+
+  /** A crowd takes longer to write to than its window, so waiting that long for company delays nobody on average. */
+  #schedule(): void {
+    if (this.#unschedule !== undefined) return;
+    const { broadcastMsPerMember, broadcastMostMs } = this.limits;
+    const windowMs = Math.floor(Math.min(this.members.size * broadcastMsPerMember, broadcastMostMs));
+    if (windowMs > 0) {
+      const timer = setTimeout(() => this.settle(), windowMs);
+      this.#unschedule = () => clearTimeout(timer);
+    } else {
+      const immediate = setImmediate(() => this.settle());
+      this.#unschedule = () => clearImmediate(immediate);
+    }
   }
 
   /** The estimate only grows, so it is measured again before anybody is refused. Deleting is possible at any size. */
   #hasRoomFor(update: Uint8Array): boolean {
-    this.#bytes = this.fullState().length;
+    this.#full ??= Y.encodeStateAsUpdate(this.document);
+    this.#bytes = this.#full.length;
     return this.#bytes + update.length <= this.limits.documentBytes || addsNothing(update);
   }
 
@@ -169,6 +232,7 @@ export class Room {
 
   /** Whether the document has everything in this update already. */
   contains(update: Uint8Array): boolean | "malformed" {
+    this.settle();
     try {
       return Y.snapshotContainsUpdate(Y.snapshot(this.document), update);
     } catch {
@@ -178,6 +242,7 @@ export class Room {
 
   /** The whole state as one V1 update, kept until the next change: a crowd that opens the document encodes it once. */
   fullState(): Uint8Array {
+    this.settle();
     this.#full ??= Y.encodeStateAsUpdate(this.document);
     return this.#full;
   }
@@ -191,6 +256,7 @@ export class Room {
       return "malformed";
     }
     if (known.size === 0) return this.fullState();
+    this.settle();
     if (this.#isRetired(known)) return "retired";
     return Y.encodeStateAsUpdate(this.document, stateVector);
   }
@@ -265,17 +331,28 @@ export class Room {
       // A reconnect that overtakes the close of the old socket: that close must not remove the caret of the new one.
       owner.presenceClient = undefined;
       this.document.getClients(owner.connection).delete(client);
-      this.document.getClients(member.connection).add(client);
     }
+    // What Hocuspocus removes when this connection ends.
+    this.document.getClients(member.connection).add(client);
     member.presenceClient = client;
     this.#owners.set(client, member);
     return true;
   }
 
-  applyPresence(member: Member, update: Uint8Array): void {
-    this.#presenceAuthor = member;
-    this.document.applyAwarenessUpdate(member.connection, update);
-    this.#presenceAuthor = undefined;
+  /** Takes a presence that the member has signed; shown with all others of this turn. */
+  takePresence(member: Member, entry: PresenceEntry): void {
+    this.#presence.set(entry.client, { entry, member });
+    this.#schedule();
+  }
+
+  /** One awareness update for all: Hocuspocus copies every state of the document at each. */
+  #showPresence(): void {
+    if (this.#presence.size === 0) return;
+    const taken = [...this.#presence.values()];
+    this.#presence.clear();
+    this.#presenceApplying = taken.map(({ member }) => member);
+    applyAwarenessUpdate(this.document.awareness, writePresence(taken.map(({ entry }) => entry)), this);
+    this.#presenceApplying = undefined;
   }
 
   #presenceUpdated(): void {
@@ -283,29 +360,20 @@ export class Room {
       this.#presenceAuthors = new Set();
       this.#presenceSealed = false;
     }
-    if (this.#presenceAuthor === undefined) this.#presenceAuthors = undefined;
-    else this.#presenceAuthors?.add(this.#presenceAuthor);
+    if (this.#presenceApplying === undefined) this.#presenceAuthors = undefined;
+    else for (const member of this.#presenceApplying) this.#presenceAuthors?.add(member);
   }
 
   // --- members ---
 
   join(member: Member): void {
     this.members.add(member);
-    this.#pace();
-  }
-
-  /** Hocuspocus batches broadcasts over `flushDelay`; 0 means the current turn of the event loop. */
-  #pace(): void {
-    const { broadcastMsPerMember, broadcastMostMs } = this.limits;
-    this.document.flushDelay = Math.floor(
-      Math.min(this.members.size * broadcastMsPerMember, broadcastMostMs),
-    );
   }
 
   leave(member: Member): void {
     if (!this.members.delete(member)) return;
-    this.#pace();
     const client = member.presenceClient;
+    if (client !== undefined && this.#presence.get(client)?.member === member) this.#presence.delete(client);
     if (client !== undefined && this.#owners.get(client) === member) this.#owners.delete(client);
     member.left();
   }
