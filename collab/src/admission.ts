@@ -1,26 +1,26 @@
 import { Failure, parseDocumentName } from "@scriptorium/shared";
 import type { Link } from "./link.ts";
-import type { Member } from "./member.ts";
+import type { Occupant } from "./occupant.ts";
 import type { Access, Log } from "./ports.ts";
 
 export interface AdmissionDeps {
   readonly access: Access;
   readonly log: Log;
   readonly links: () => Iterable<Link>;
-  readonly members: () => Iterable<Member>;
+  readonly members: () => Iterable<Occupant>;
 }
 
 /** Who may stay: renewed tokens, ended sessions, changed roles. Acts on sockets that are open. */
 export interface Admission {
   /** A client has shown a newer token on an open document. Never rejects. */
-  renew(member: Member, token: string): Promise<void>;
+  renew(member: Occupant, token: string): Promise<void>;
   recheckUser(userId: string): Promise<void>;
   revokeSession(sessionId: string): void;
 }
 
 export function createAdmission({ access, log, links, members }: AdmissionDeps): Admission {
-  async function recheck(member: Member): Promise<void> {
-    const name = parseDocumentName(member.room.document.name);
+  async function recheck(member: Occupant): Promise<void> {
+    const name = parseDocumentName(member.connection.document.name);
     if (name === undefined) return;
     if (!(await access.isLive(member.identity))) return member.link.refuse("session_revoked", "");
     const permission = await access.permission(member.identity, name);

@@ -7,7 +7,7 @@ import { DEFAULT_LIMITS, type CollabLimits } from "./limits.ts";
 import { createLineage } from "./lineage.ts";
 import { Link, type Door, type LinkOwner, type Transport } from "./link.ts";
 import { Lobby } from "./lobby.ts";
-import type { Member } from "./member.ts";
+import type { Occupant } from "./occupant.ts";
 import type { Log } from "./ports.ts";
 import type { Room, RoomOwner } from "./room.ts";
 import { createSerial } from "./serial.ts";
@@ -56,7 +56,7 @@ export function createCollabCore(deps: Omit<CollabDeps, "allowOrigin">): CollabC
   const lineage = createLineage({ store, lobby, log: updateLog, serial, compaction: compaction.deps });
   let stopping = false;
 
-  const members = (): Iterable<Member> => membersOf(lobby.rooms.values());
+  const members = (): Iterable<Occupant> => membersOf(lobby.rooms.values());
   const parts: Parts = { updateLog, compaction, sockets, lobby, counts };
 
   return {
@@ -85,12 +85,12 @@ export function createCollabCore(deps: Omit<CollabDeps, "allowOrigin">): CollabC
   };
 }
 
-function* membersOf(rooms: Iterable<Room>): Iterable<Member> {
+function* membersOf(rooms: Iterable<Room>): Iterable<Occupant> {
   for (const room of rooms) yield* room.members;
 }
 
 /** The store has been failing for too long, or is back: every writer is told, in place. */
-function switchWriting(members: Iterable<Member>, to: { writable: boolean; log: Log }): void {
+function switchWriting(members: Iterable<Occupant>, to: { writable: boolean; log: Log }): void {
   const { writable, log } = to;
   log.warn({ writable }, writable ? "the store is back; documents are writable" : "documents are read-only");
   for (const member of members) {

@@ -5,10 +5,11 @@ import { encodeAwarenessUpdate } from "y-protocols/awareness";
 import * as Y from "yjs";
 import { readInbound, type Inbound } from "./inbound.ts";
 import type { Link, OpenDocument } from "./link.ts";
+import type { Occupant, UpdateOutcome } from "./occupant.ts";
 import { MemberOrigin } from "./origin.ts";
 import type { Identity, Permission } from "./ports.ts";
 import { readPresence, signState, type PresenceEntry } from "./presence.ts";
-import type { Room, UpdateOutcome } from "./room.ts";
+import type { Room } from "./room.ts";
 import type { Waiter } from "./update-log.ts";
 import {
   addressPrefix,
@@ -27,7 +28,7 @@ const PRESENCE_COST = 0.02;
 const ANSWER_BYTES = 1_024;
 
 /** One client's hold on one document: permission, acknowledgements, catching up, presence. */
-export class Member implements OpenDocument, Waiter {
+export class Member implements OpenDocument, Occupant, Waiter {
   readonly address: string;
   readonly prefix: Uint8Array;
   readonly link: Link;

@@ -1,4 +1,4 @@
-import type { Member } from "./member.ts";
+import type { Occupant } from "./occupant.ts";
 
 /**
  * The transaction origin of a member's updates. `local` with skipStoreHooks keeps Hocuspocus from running its debounced
@@ -7,9 +7,9 @@ import type { Member } from "./member.ts";
 export class MemberOrigin {
   readonly source = "local";
   readonly skipStoreHooks = true;
-  readonly member: Member;
+  readonly member: Occupant;
 
-  constructor(member: Member) {
+  constructor(member: Occupant) {
     this.member = member;
   }
 }

@@ -3,7 +3,7 @@ import { applyAwarenessUpdate } from "y-protocols/awareness";
 import * as Y from "yjs";
 import { readInbound } from "./inbound.ts";
 import type { CollabLimits } from "./limits.ts";
-import type { Member } from "./member.ts";
+import type { Occupant, UpdateOutcome } from "./occupant.ts";
 import { MemberOrigin, STORED } from "./origin.ts";
 import { writePresence, type PresenceEntry } from "./presence.ts";
 import type { UpdateLog } from "./update-log.ts";
@@ -15,7 +15,7 @@ export interface RoomOwner {
   readonly log: UpdateLog;
   readonly node: string;
   now(): number;
-  renew(member: Member, token: string): void;
+  renew(member: Occupant, token: string): void;
   /** Enough has been logged since the last compaction. */
   wantsCompaction(room: Room): void;
   countRefused(): void;
@@ -25,15 +25,12 @@ export interface RoomOwner {
 /** A broadcast of Hocuspocus, framed once for all sockets of a dialect. */
 export interface Broadcast {
   /** The only author of what is in it: that client has it already. */
-  readonly soleAuthor: Member | undefined;
+  readonly soleAuthor: Occupant | undefined;
   readonly addressed: Buffer;
   readonly bare: Buffer;
   /** State vector of the document without what is in this broadcast. */
   stateBefore(): Uint8Array;
 }
-
-/** The log position after which an update may be acknowledged, or why it is refused. */
-export type UpdateOutcome = number | "full" | "malformed";
 
 export interface RoomState {
   readonly document: Document;
@@ -49,7 +46,7 @@ export interface RoomState {
 export class Room {
   readonly document: Document;
   readonly epoch: number;
-  readonly members = new Set<Member>();
+  readonly members = new Set<Occupant>();
   /** Position of the last row of this document in the log. */
   lastPosition = 0;
   rowsSince: { count: number; bytes: number };
@@ -63,17 +60,17 @@ export class Room {
   #bytes: number;
   #full: Uint8Array | undefined;
   /** Authors since the last broadcast; undefined when somebody else than a member took part. */
-  #authors: Set<Member> | undefined = new Set();
+  #authors: Set<Occupant> | undefined = new Set();
   #authorsSealed = false;
-  #presenceAuthors: Set<Member> | undefined = new Set();
+  #presenceAuthors: Set<Occupant> | undefined = new Set();
   #presenceSealed = false;
   /** Whose presence is being applied right now; none for a removal by time-out or by leaving. */
-  #presenceApplying: readonly Member[] | undefined;
-  readonly #owners = new Map<number, Member>();
+  #presenceApplying: readonly Occupant[] | undefined;
+  readonly #owners = new Map<number, Occupant>();
   /** Updates that came in this turn, by author. */
   #inbox = new Map<MemberOrigin, Uint8Array[]>();
   /** Presence that came in this turn, by client id. */
-  #presence = new Map<number, { entry: PresenceEntry; member: Member }>();
+  #presence = new Map<number, { entry: PresenceEntry; member: Occupant }>();
   #unschedule: (() => void) | undefined;
   #lastUpdate: { data: Uint8Array; broadcast: Broadcast } | undefined;
   #lastPresence: { data: Uint8Array; broadcast: Broadcast } | undefined;
@@ -113,7 +110,7 @@ export class Room {
     return this.#owner.now();
   }
 
-  renew(member: Member, token: string): void {
+  renew(member: Occupant, token: string): void {
     this.#owner.renew(member, token);
   }
 
@@ -210,7 +207,7 @@ export class Room {
     this.#append(update, author);
   }
 
-  #append(update: Uint8Array, author: Member | undefined): void {
+  #append(update: Uint8Array, author: Occupant | undefined): void {
     this.#seq += 1;
     this.#bytes += update.length;
     this.lastPosition = this.log.append({
@@ -275,7 +272,7 @@ export class Room {
 
   // --- broadcasts ---
 
-  #noteAuthor(author: Member | undefined): void {
+  #noteAuthor(author: Occupant | undefined): void {
     if (this.#authorsSealed) {
       this.#authors = new Set();
       this.#authorsSealed = false;
@@ -298,7 +295,7 @@ export class Room {
     return this.#lastPresence.broadcast;
   }
 
-  #frame(data: Uint8Array, prefixLength: number, authors: Set<Member> | undefined): Broadcast {
+  #frame(data: Uint8Array, prefixLength: number, authors: Set<Occupant> | undefined): Broadcast {
     const [first] = authors ?? [];
     let bare: Buffer | undefined;
     let before: Uint8Array | undefined;
@@ -322,7 +319,7 @@ export class Room {
    * Binds a Yjs client id to the first member that shows it. Another person's id is refused; one's own can move. One id
    * for each member: what a y-websocket client sends back of people who have just left must not become a ghost.
    */
-  claim({ client, state }: PresenceEntry, member: Member): boolean {
+  claim({ client, state }: PresenceEntry, member: Occupant): boolean {
     const owner = this.#owners.get(client);
     if (owner === member) return true;
     if (member.presenceClient !== undefined || state === "null") return false;
@@ -340,7 +337,7 @@ export class Room {
   }
 
   /** Takes a presence that the member has signed; shown with all others of this turn. */
-  takePresence(member: Member, entry: PresenceEntry): void {
+  takePresence(member: Occupant, entry: PresenceEntry): void {
     this.#presence.set(entry.client, { entry, member });
     this.#schedule();
   }
@@ -366,11 +363,11 @@ export class Room {
 
   // --- members ---
 
-  join(member: Member): void {
+  join(member: Occupant): void {
     this.members.add(member);
   }
 
-  leave(member: Member): void {
+  leave(member: Occupant): void {
     if (!this.members.delete(member)) return;
     const client = member.presenceClient;
     if (client !== undefined && this.#presence.get(client)?.member === member) this.#presence.delete(client);
