@@ -96,7 +96,7 @@ export const moderate: Scenario = {
 const FLOODS = [
   { clients: 50, first: 2000, goal: 2.5 },
   { clients: 200, first: 600, goal: 2 },
-  { clients: 1000, first: 150, goal: 1.15 },
+  { clients: 1000, first: 300, goal: 1.15 },
 ] as const;
 const STEP = 1.5;
 const MAX_STEPS = 12;
