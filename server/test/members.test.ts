@@ -5,6 +5,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { createMembers } from "../src/projects/members.ts";
 import { Membership, type MembershipChange } from "../src/projects/membership.ts";
+import type { FindOptions, OpenCollection } from "../src/storage/ports.ts";
 import { openMemory } from "../src/storage/adapters/memory/open.ts";
 
 const PEOPLE = Array.from({ length: 5 }, (_, i) => newId(i));
@@ -74,6 +75,30 @@ describe("membership", () => {
       const state = await members.state(id);
       assert.equal(state?.members.filter((member) => member.role === "owner").length, 1);
     }
+  });
+
+  it("keeps somebody findable who is added again while being removed", async () => {
+    const store = await openMemory();
+    const gate = Promise.withResolvers<undefined>();
+    const open: OpenCollection = (spec) => {
+      const collection = store.open<never>(spec);
+      const removeWhere = async (where: FindOptions["where"]) => {
+        await gate.promise;
+        return collection.removeWhere(where);
+      };
+      return { ...collection, removeWhere };
+    };
+    const members = createMembers({ open, streams: memoryStreams(), now: Date.now });
+    const [id, founder, guest] = [newId(), newId(), newId()];
+    await members.create(id, founder);
+    const add = () => members.change(id, founder, { type: "add", userId: guest, role: "viewer" });
+    await add();
+    const removal = members.change(id, founder, { type: "remove", userId: guest });
+    while ((await members.roleOf(id, guest)) !== undefined) await new Promise(setImmediate);
+    await add();
+    gate.resolve(undefined);
+    await removal;
+    assert.equal((await members.projectsOf(guest, { limit: 10 })).length, 1);
   });
 
   it("does not let the last owner leave or step down", async () => {

@@ -41,7 +41,7 @@ function assertPlain(result: Awaited<ReturnType<typeof start>>, says: RegExp): v
   assert.match(lines[0] ?? "", says);
 }
 
-describe("the process", () => {
+describe("the process", { timeout: 60_000 }, () => {
   it("says one line when it is ready, keeps its data over kill -9 and ends with 0 on SIGTERM", async (t) => {
     const dir = await tempDir(t);
     const first = await spawnServer({ dir });

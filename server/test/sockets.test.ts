@@ -6,7 +6,7 @@ import { after, before, describe, it } from "node:test";
 import { WebSocket } from "ws";
 
 /** Real sockets: what compose wires between accounts, projects and documents. */
-describe("document sockets", () => {
+describe("document sockets", { timeout: 30_000 }, () => {
   let server: TestServer;
   let owner: Person;
   let editor: Person;
@@ -111,7 +111,7 @@ describe("document sockets", () => {
   });
 });
 
-describe("roles of a process", () => {
+describe("roles of a process", { timeout: 30_000 }, () => {
   it("without collab have no sockets, without api no REST, but health in any case", async (t) => {
     const api = await startServer({ env: { ROLES: "api" } });
     t.after(() => api.stop());

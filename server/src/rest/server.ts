@@ -75,7 +75,8 @@ export async function documentApi(app: FastifyInstance, prefix: string): Promise
     },
     transform: jsonSchemaTransform,
   });
-  await app.register(swaggerUi, { routePrefix: DOCS });
+  // The validator would be asked at another host, with the address of this one.
+  await app.register(swaggerUi, { routePrefix: DOCS, uiConfig: { validatorUrl: null } });
   app.get(`${prefix}/openapi.json`, { schema: { hide: true } }, async () => app.swagger());
 }
 
