@@ -75,8 +75,7 @@ export async function documentApi(app: FastifyInstance, prefix: string): Promise
     },
     transform: jsonSchemaTransform,
   });
-  // The validator would be asked at another host, with the address of this one.
-  await app.register(swaggerUi, { routePrefix: DOCS, uiConfig: { validatorUrl: null } });
+  await app.register(swaggerUi, { routePrefix: DOCS });
   app.get(`${prefix}/openapi.json`, { schema: { hide: true } }, async () => app.swagger());
 }
 
