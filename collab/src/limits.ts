@@ -48,7 +48,8 @@ export interface CollabLimits {
   /** Rows since the last compaction that trigger one, and their bytes. */
   readonly compactRows: number;
   readonly compactBytes: number;
-  /** Deltas on top of a base that trigger a new base, and their size relative to it. */
+  /** Deltas of one level that are merged into one of the next, and the size of all, relative to the base, that triggers
+   * a new base. */
   readonly deltas: number;
   readonly deltaRatio: number;
   /** Age at which a part that no head names is swept. */
@@ -76,7 +77,7 @@ export const DEFAULT_LIMITS: CollabLimits = {
   silenceMs: 65_000,
   commitPaceMs: 30,
   broadcastMsPerMember: 0.01,
-  broadcastMostMs: 10,
+  broadcastMostMs: 4,
   commitRows: 5_000,
   commitBytes: 4 * 1024 * 1024,
   uncommittedBytes: 64 * 1024 * 1024,

@@ -36,9 +36,18 @@ function pack(codec: number, state: Uint8Array): Uint8Array {
   return body;
 }
 
+function unpack(body: Uint8Array): Uint8Array {
+  return zstdDecompressSync(body.subarray(1), { maxOutputLength: MAX_PART_BYTES });
+}
+
+function unpackDelta(body: Uint8Array): Uint8Array {
+  if (body[0] !== CODEC.deltaV1) throw new Error(`codec ${body[0]} is not that of a delta`);
+  return unpack(body);
+}
+
 /** Applies a part's body to a document. Throws on a body that is not one. */
 export function applyPart(document: Y.Doc, body: Uint8Array, origin: unknown): void {
-  const state = zstdDecompressSync(body.subarray(1), { maxOutputLength: MAX_PART_BYTES });
+  const state = unpack(body);
   if (body[0] === CODEC.baseV2) Y.applyUpdateV2(document, state, origin);
   else if (body[0] === CODEC.deltaV1) Y.applyUpdate(document, state, origin);
   else throw new Error(`unknown part codec ${body[0]}`);
@@ -58,7 +67,8 @@ export function applyStored(
 
 /** The work of a Compactor, synchronous; it runs in a worker for large inputs. */
 export function mergeParts(input: MergeInput): Uint8Array {
-  if (input.kind === "delta") return pack(CODEC.deltaV1, mergeTree(input.updates));
+  if (input.kind === "delta")
+    return pack(CODEC.deltaV1, mergeTree([...input.parts.map(unpackDelta), ...input.updates]));
   const document = new Y.Doc();
   applyStored(document, input, undefined);
   const state = Y.encodeStateAsUpdateV2(document);

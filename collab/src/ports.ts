@@ -79,7 +79,7 @@ export interface Access {
 export interface MergeInput {
   /** A base is the merged and garbage-collected state of everything; a delta merely packs the updates. */
   readonly kind: "base" | "delta";
-  /** Bodies of earlier parts, oldest first. Empty for a delta. */
+  /** Bodies of earlier parts that it replaces, oldest first: any for a base, deltas for a delta. */
   readonly parts: readonly Uint8Array[];
   /** Yjs updates, encoding V1. */
   readonly updates: readonly Uint8Array[];

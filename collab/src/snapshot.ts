@@ -17,8 +17,8 @@ import type { CollabLimits } from "./limits.ts";
 /** The entry of a head stream. Checked when read: a damaged head is an error, never an empty document. */
 const Head = z.object({
   epoch: z.number().int().positive(),
-  /** The base first, then deltas in the order of their making. Empty: everything is in rows. */
-  parts: z.array(z.object({ id: z.string(), bytes: z.number() })).readonly(),
+  /** The base first, then deltas by falling level, oldest first. Empty: everything is in rows. */
+  parts: z.array(z.object({ id: z.string(), bytes: z.number(), level: z.number().default(0) })).readonly(),
   /** Yjs client ids of replaced lineages: a client that knows one of them must start over. */
   retired: z.array(z.number()).readonly(),
   deleted: z.boolean(),
@@ -54,7 +54,7 @@ export async function loadDocument(store: DocumentStore, document: string): Prom
     const rows = await store.readRows(document, before.head.epoch);
     const { head, at } = await readHead(store, document);
     if (head.epoch !== before.head.epoch) continue;
-    const parts = await readParts(store, document, head);
+    const parts = await readParts(store, document, head.parts);
     if (parts !== undefined) return { head, at, parts, rows };
   }
   throw new Failure("try_later", `the head of ${document} kept moving while it was loaded`);
@@ -64,10 +64,10 @@ export async function loadDocument(store: DocumentStore, document: string): Prom
 async function readParts(
   store: DocumentStore,
   document: string,
-  head: Head,
+  named: readonly Part[],
 ): Promise<Uint8Array[] | undefined> {
   const parts: Uint8Array[] = [];
-  for (const ref of head.parts) {
+  for (const ref of named) {
     const body = await store.getPart(document, ref.id);
     if (body === undefined) return undefined;
     parts.push(body);
@@ -92,17 +92,40 @@ export interface CompactionResult {
 
 const IDLE: CompactionResult = { outcome: "idle", rows: 0, partBytes: 0 };
 
-/** Whether the next compaction should write a new base instead of one more delta. */
-function wantsBase(head: Head, limits: CollabLimits): boolean {
+type Part = Head["parts"][number];
+
+/** What the next part replaces, and what stays before it. */
+interface Plan {
+  readonly kind: "base" | "delta";
+  readonly level: number;
+  readonly kept: readonly Part[];
+  readonly absorbed: readonly Part[];
+}
+
+/**
+ * A new base only when the deltas have grown to a share of the old one. Else a delta, which carries like a counter: once
+ * there are `deltas` of a level they become one of the level above, so a byte is written again once per level, and the
+ * number of parts grows with the logarithm of what was typed.
+ */
+function planOf(head: Head, limits: CollabLimits): Plan {
   const [base, ...deltas] = head.parts;
-  if (base === undefined || deltas.length >= limits.deltas) return true;
-  return deltas.reduce((sum, delta) => sum + delta.bytes, 0) > base.bytes * limits.deltaRatio;
+  const size = deltas.reduce((sum, delta) => sum + delta.bytes, 0);
+  if (base === undefined || size > base.bytes * limits.deltaRatio)
+    return { kind: "base", level: 0, kept: [], absorbed: head.parts };
+  let level = 0;
+  let end = deltas.length;
+  for (;;) {
+    const start = deltas.findIndex((delta, i) => i < end && delta.level <= level);
+    if (start < 0 || end - start < limits.deltas - 1) break;
+    end = start;
+    level += 1;
+  }
+  return { kind: "delta", level, kept: [base, ...deltas.slice(0, end)], absorbed: deltas.slice(end) };
 }
 
 /**
  * Moves the committed rows of a document into a part. Never reads the live document: what it publishes is what the store
- * had committed. A delta costs in proportion to what was typed; a base is rewritten only when the deltas have grown to a
- * share of it, so that bytes written per byte typed do not depend on the size of the document.
+ * had committed. What is written depends on what was typed, not on the size of the document (rule SN4).
  */
 export async function compact(deps: CompactionDeps, document: string): Promise<CompactionResult> {
   const { store, compactor, limits } = deps;
@@ -110,27 +133,27 @@ export async function compact(deps: CompactionDeps, document: string): Promise<C
   const rows = await store.readRows(document, before.head.epoch);
   const { head, at } = await readHead(store, document);
   if (rows.length === 0 || head.deleted || head.epoch !== before.head.epoch) return IDLE;
-  const base = wantsBase(head, limits);
-  const old = base ? await readParts(store, document, head) : [];
+  const { kind, level, kept, absorbed } = planOf(head, limits);
+  const old = await readParts(store, document, absorbed);
   if (old === undefined) return IDLE;
   const updates = rows.map((row) => row.update);
-  const body = await compactor.merge({ kind: base ? "base" : "delta", parts: old, updates });
+  const body = await compactor.merge({ kind, parts: old, updates });
   const id = newId(deps.now());
   await store.putPart({ id, document, body });
-  const parts = [...(base ? [] : head.parts), { id, bytes: body.length }];
+  const parts = [...kept, { id, bytes: body.length, level }];
   if (!(await publish(store, document, { head: { ...head, parts }, at: at + 1, op: id }))) {
     await store.removeParts(document, [id]);
     return { outcome: "lost", rows: 0, partBytes: body.length };
   }
   await store.removeRows(rows.map(rowId));
-  if (base && head.parts.length > 0) {
+  if (absorbed.length > 0) {
     await store.removeParts(
       document,
-      head.parts.map((part) => part.id),
+      absorbed.map((part) => part.id),
     );
     await sweepOrphans(deps, document);
   }
-  return { outcome: base ? "base" : "delta", rows: rows.length, partBytes: body.length };
+  return { outcome: kind, rows: rows.length, partBytes: body.length };
 }
 
 interface Publication {
@@ -193,7 +216,7 @@ export async function replaceDocument(
     if (body !== undefined) await store.putPart({ id, document, body });
     const next: Head = {
       epoch,
-      parts: body === undefined ? [] : [{ id, bytes: body.length }],
+      parts: body === undefined ? [] : [{ id, bytes: body.length, level: 0 }],
       retired: [...new Set([...head.retired, ...replacement.retired])],
       deleted: update === undefined,
     };
