@@ -23,7 +23,7 @@ describe("opening and closing documents", () => {
     });
     const bo = stage.provider("bo");
     await saved(bo);
-    await until(() => ada.socket.status === "connected", "the socket is open");
+    await until(() => ada.socket.webSocket?.readyState === 1, "the socket is open");
     await type(ada, ["early ", "words "]);
     release?.();
     await saved(ada);
