@@ -49,12 +49,12 @@ function detailOf(failure: Failure): { detail?: string } {
   return failure.message === FAILURES[failure.code].title ? {} : { detail: failure.message };
 }
 
-/** An error that Fastify made about the request: `FST_…` with a 4xx status. */
+/** An error that Fastify made about the request: a 4xx status with `FST_…`, or the code of a client that went away. */
 function isRefusal(error: unknown): error is Error & { statusCode: number } {
   if (!(error instanceof Error) || !("statusCode" in error) || !("code" in error)) return false;
   const { statusCode, code } = error;
   const ofRequest = typeof statusCode === "number" && statusCode >= 400 && statusCode < 500;
-  return ofRequest && typeof code === "string" && code.startsWith("FST_");
+  return ofRequest && typeof code === "string" && (code.startsWith("FST_") || code === "ECONNRESET");
 }
 
 export function sendProblem(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
