@@ -122,6 +122,8 @@ export class DurableProvider extends HocuspocusProvider {
 
   override startSync(): void {
     this.shaking = true;
+    // Others have dropped this person at the cut but remember the state's clock: only a newer one brings them back.
+    this.awareness?.setLocalState(this.awareness.getLocalState());
     super.startSync();
   }
 

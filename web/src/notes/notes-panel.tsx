@@ -1,4 +1,4 @@
-import { useComputed, useSignal, useSignalEffect } from "@preact/signals";
+import { effect, useComputed, useSignal, useSignalEffect } from "@preact/signals";
 import { Bold, Code, Heading2, Italic, Link, List, ListOrdered, ListTodo, Quote, Redo2, Undo2 } from "lucide";
 import { useEffect, useMemo, useRef } from "preact/hooks";
 import type { StateCommand } from "@codemirror/state";
@@ -14,9 +14,11 @@ import { insertLink, toggleInline, toggleLines } from "./formatting.ts";
 import { openNotes, type LostText, type NotesSession } from "./notes-session.ts";
 import { SaveBadge } from "./save-badge.tsx";
 
-interface NotesPanelProps {
+export interface NotesPanelProps {
   readonly user: User;
   readonly paperId: string;
+  /** This person's role has changed while the notes were open: whatever else depends on it is out of date. */
+  readonly onRoleChange: () => void;
 }
 
 function collabUrl(): string {
@@ -24,7 +26,7 @@ function collabUrl(): string {
 }
 
 /** The notes of a paper: opened anew whenever their local copy has to be given up. */
-export function NotesPanel({ user, paperId }: NotesPanelProps) {
+export function NotesPanel({ user, paperId, onRoleChange }: NotesPanelProps) {
   const turn = useSignal(0);
   const lost = useSignal<LostText | null>(null);
   return (
@@ -33,6 +35,7 @@ export function NotesPanel({ user, paperId }: NotesPanelProps) {
         key={`${user.id}/${paperId}/${turn.value}`}
         user={user}
         paperId={paperId}
+        onRoleChange={onRoleChange}
         onStartOver={(text) => {
           lost.value = text ?? lost.value;
           turn.value += 1;
@@ -50,13 +53,26 @@ export function NotesPanel({ user, paperId }: NotesPanelProps) {
   );
 }
 
+/** Calls back when writing becomes allowed or forbidden by role, not for what was so from the start. */
+function followRole(session: NotesSession, onChange: () => void): () => void {
+  let before: boolean | undefined;
+  return effect(() => {
+    const state = session.save.value;
+    if (state.kind !== "saved" && state.kind !== "readonly") return;
+    const byRole = state.kind === "readonly" && state.reason === "role";
+    if (before !== undefined && before !== byRole) onChange();
+    before = byRole;
+  });
+}
+
 interface OpenNotesProps extends NotesPanelProps {
   readonly onStartOver: (lost: LostText | null) => void;
 }
 
-function OpenNotes({ user, paperId, onStartOver }: OpenNotesProps) {
+function OpenNotes({ user, paperId, onStartOver, onRoleChange }: OpenNotesProps) {
   const session = useMemo(() => openNotes({ user, paperId, url: collabUrl(), onStartOver }), []);
   useEffect(() => session.stop, []);
+  useEffect(() => followRole(session, onRoleChange), []);
   const text = messages.value;
   const editor = useSignal<NotesEditor | null>(null);
   const state = session.save.value;

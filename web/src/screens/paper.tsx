@@ -4,18 +4,20 @@ import type { FunctionComponent } from "preact";
 import { useEffect, useMemo } from "preact/hooks";
 import type { Paper as PaperShape, Project, User } from "@scriptorium/shared";
 import { api } from "../api/client.ts";
+import { ApiFailure } from "../api/http.ts";
 import { useAction, useResource } from "../api/resource.ts";
 import { messages } from "../i18n/messages.ts";
 import { createAutosave } from "../paper/autosave.ts";
 import { AutosaveBadge, PaperForm } from "../paper/paper-form.tsx";
 import { navigate, paths } from "../router.ts";
 import { mayEdit } from "../session/permissions.ts";
+import type { NotesPanelProps } from "../notes/notes-panel.tsx";
 import { Confirm } from "../ui/dialog.tsx";
 import { Icon } from "../ui/icon.tsx";
 import { Failed, Skeleton } from "../ui/states.tsx";
 import { Shell } from "./shell.tsx";
 
-type Notes = FunctionComponent<{ user: User; paperId: string }>;
+type Notes = FunctionComponent<NotesPanelProps>;
 
 interface Opened {
   readonly paper: PaperShape;
@@ -34,6 +36,13 @@ export function Paper({ user, paperId }: { readonly user: User; readonly paperId
   /** On a narrow screen one of the two is shown; on a wide one the details can be put away. */
   const details = useSignal(false);
   const hidden = useSignal(false);
+  /** In the background: what is on the screen stays, and so does what is being typed. */
+  const refresh = async () => {
+    const fresh = await load(paperId).catch((error: unknown) => {
+      if (!(error instanceof ApiFailure)) throw error;
+    });
+    if (fresh !== undefined) opened.set(fresh);
+  };
   const state = opened.state.value;
   const crumbs =
     state.at === "ready"
@@ -92,7 +101,7 @@ export function Paper({ user, paperId }: { readonly user: User; readonly paperId
               <Icon node={PanelRight} />
             </button>
           </header>
-          <LazyNotes user={user} paperId={paperId} />
+          <LazyNotes user={user} paperId={paperId} onRoleChange={() => void refresh()} />
           <aside class="paper-details" aria-label={text.paper.details}>
             {state.at === "loading" && <Skeleton lines={8} />}
             {state.at === "failed" && <Failed failure={state.failure} onRetry={opened.reload} />}
@@ -168,7 +177,7 @@ function Details({ opened: { paper, project }, onSaved }: DetailsProps) {
 }
 
 /** The editor, Yjs and the socket are most of the client's code: they are loaded when a paper is opened. */
-function LazyNotes({ user, paperId }: { readonly user: User; readonly paperId: string }) {
+function LazyNotes(props: NotesPanelProps) {
   const text = messages.value.notes;
   const panel = useSignal<Notes | "failed" | null>(null);
   useEffect(() => {
@@ -201,5 +210,5 @@ function LazyNotes({ user, paperId }: { readonly user: User; readonly paperId: s
       </section>
     );
   }
-  return <Panel key={paperId} user={user} paperId={paperId} />;
+  return <Panel key={props.paperId} {...props} />;
 }
