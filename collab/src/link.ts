@@ -1,9 +1,15 @@
 import type { Hocuspocus } from "@hocuspocus/server";
-import { FAILURES, MESSAGE, isFailureCode, type FailureCode } from "@scriptorium/shared";
-import { readDenial, readHeader, type Header } from "./inbound.ts";
+import { FAILURES, MESSAGE, isFailureCode, parseDocumentName, type FailureCode } from "@scriptorium/shared";
+import { readDenial, readHeader, readInbound, type Header } from "./inbound.ts";
 import type { CollabLimits } from "./limits.ts";
 import type { Identity } from "./ports.ts";
-import { EMPTY_AWARENESS_FRAME, PING_FRAME, authTokenMessage, frame } from "./wire.ts";
+import {
+  EMPTY_AWARENESS_FRAME,
+  PING_FRAME,
+  authTokenMessage,
+  frame,
+  permissionDeniedMessage,
+} from "./wire.ts";
 
 /** The socket under a link: writes ready-made WebSocket frames and says how much of them has not left yet. */
 export interface Transport {
@@ -166,6 +172,9 @@ export class Link {
     }
     // Only authentication reaches Hocuspocus; all else waits here until the document is open.
     if (type !== MESSAGE.auth) return this.#queue(opening, data);
+    if (readInbound(data, header.start) === undefined) return this.refuse("bad_request", "malformed token");
+    // Hocuspocus looks names up in plain objects, where "constructor" would be found: it gets to see ours alone.
+    if (!isDocumentAddress(address)) return this.#beforeOpen(permissionDeniedMessage(address, "forbidden"));
     // Opened again before the first answer: that answer serves this opening, without the close in between.
     if (opening.state === "asked") return this.#forget(opening);
     opening.state = "asked";
@@ -411,6 +420,12 @@ export class Link {
 }
 
 const TOKEN_LEAD_MS = 60_000;
+
+/** `name` or `name\0session`, with a name that is exactly a document's. */
+function isDocumentAddress(address: string): boolean {
+  const end = address.indexOf("\0");
+  return parseDocumentName(end < 0 ? address : address.slice(0, end)) !== undefined;
+}
 
 function startsWith(data: Uint8Array, prefix: Uint8Array): boolean {
   if (data.length < prefix.length) return false;

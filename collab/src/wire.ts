@@ -86,6 +86,14 @@ export function authTokenMessage(address: string, token: string): Uint8Array {
   });
 }
 
+export function permissionDeniedMessage(address: string, reason: string): Uint8Array {
+  return message(address, (encoder) => {
+    encoding.writeVarUint(encoder, MESSAGE.auth);
+    encoding.writeVarUint(encoder, AUTH.permissionDenied);
+    encoding.writeVarString(encoder, reason);
+  });
+}
+
 export function authenticatedMessage(address: string, readOnly: boolean): Uint8Array {
   return message(address, (encoder) => {
     encoding.writeVarUint(encoder, MESSAGE.auth);
