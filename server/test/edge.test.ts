@@ -159,25 +159,24 @@ describe("the REST edge", () => {
     assert.equal((await fetch(`${server.url}/readyz`)).status, 200);
   });
 
-  it("takes a client that goes away in the middle of its request for no bug", async (t) => {
-    const server = await startServer({ store: await openMemory() });
-    t.after(() => server.stop());
-    const errors: unknown[] = [];
-    const answered = new Promise<number>((resolve) => {
-      server.app.app.server.once("request", (request, response) => {
-        response.once("close", () => resolve(response.statusCode));
-        request.once("error", (error: unknown) => errors.push(error));
-      });
-    });
-    const socket = connect(server.port, "127.0.0.1");
-    socket.write(
-      "POST /api/v1/auth/login HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{",
-    );
-    await once(server.app.app.server, "request");
-    socket.destroy();
-    assert.ok((await answered) < 500);
-    assert.equal(errors.length, 1);
-  });
+  it(
+    "takes a client that goes away in the middle of its request for no bug",
+    { timeout: 10_000 },
+    async (t) => {
+      const server = await startServer({ store: await openMemory() });
+      t.after(() => server.stop());
+      const http = server.app.app.server;
+      const responding = once(http, "request");
+      const socket = connect(server.port, "127.0.0.1");
+      const type = "content-type: application/json";
+      socket.write(`POST /api/v1/auth/login HTTP/1.1\r\nhost: x\r\n${type}\r\ncontent-length: 99\r\n\r\n{`);
+      const [, response] = await responding;
+      socket.destroy();
+      // Nobody reads the answer; its status says how the failure was judged (200 until then).
+      while (response.statusCode === 200) await new Promise(setImmediate);
+      assert.equal(response.statusCode, 400);
+    },
+  );
 
   it("says what is wrong with a body, a type, a size, a path and a method", async (t) => {
     const app = await injected(t, { env: { REST_BODY_BYTES: "2048" } });
