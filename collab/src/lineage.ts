@@ -37,7 +37,7 @@ export function createLineage({ store, lobby, log, serial, compaction }: Lineage
   /** Nobody may join or write the live document any more; its clients are told, its rows are gone. */
   async function end(document: string, update: Uint8Array | undefined, code: FailureCode): Promise<void> {
     await serial(document, async () => {
-      const room = lobby.rooms.get(document);
+      const room = live(document);
       if (room !== undefined) {
         room.settle();
         room.ended = true;
@@ -45,9 +45,21 @@ export function createLineage({ store, lobby, log, serial, compaction }: Lineage
       }
       const state = room?.fullState() ?? (await stored(document)).state;
       const retired = Y.decodeStateVector(Y.encodeStateVectorFromUpdate(state)).keys();
-      await replaceDocument(compaction, document, { update, retired });
+      try {
+        await replaceDocument(compaction, document, { update, retired });
+      } catch (error) {
+        // Whether it was replaced cannot be told now; whoever comes back is served what the store has.
+        if (room !== undefined) evict(room, "try_later");
+        throw error;
+      }
       if (room !== undefined) evict(room, code);
     });
+  }
+
+  /** An ended room stays for as long as its last socket takes to close; it no longer speaks for the document. */
+  function live(document: string): Room | undefined {
+    const room = lobby.rooms.get(document);
+    return room?.ended === true ? undefined : room;
   }
 
   function evict(room: Room, code: FailureCode): void {
@@ -60,7 +72,7 @@ export function createLineage({ store, lobby, log, serial, compaction }: Lineage
 
   return {
     async read(document) {
-      const room = lobby.rooms.get(document);
+      const room = live(document);
       if (room !== undefined) return room.fullState();
       const { state, deleted } = await stored(document);
       if (deleted) throw new Failure("document_deleted");

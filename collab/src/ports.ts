@@ -9,7 +9,7 @@ export interface UpdateRow {
   readonly epoch: number;
   /** Boot id of the node that accepted it. */
   readonly node: string;
-  /** Counts the node's updates of this document and epoch from 1, without gaps. */
+  /** Counts the node's updates of this document: without gaps while it stays loaded, and never the same number twice. */
   readonly seq: number;
   /** Unix milliseconds by the accepting node's clock; informative, never used to order. */
   readonly at: number;

@@ -55,7 +55,7 @@ export class Room {
   ended = false;
   readonly #owner: RoomOwner;
   readonly #retired: ReadonlySet<number>;
-  #seq = 0;
+  #seq: number;
   /** Bytes of the encoded state, never less than they are. */
   #bytes: number;
   #full: Uint8Array | undefined;
@@ -79,6 +79,8 @@ export class Room {
     this.#owner = owner;
     this.document = state.document;
     this.epoch = state.epoch;
+    // Above every number this node has given: rows of an earlier loading may still be in the store.
+    this.#seq = owner.log.highestSeq;
     this.rowsSince = { ...state.rows };
     this.#retired = new Set(state.retired);
     this.#full = state.loaded;

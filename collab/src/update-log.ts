@@ -31,6 +31,8 @@ export class UpdateLog {
   appended = 0;
   /** Every row up to this position is durable. */
   committed = 0;
+  /** The highest number that any row of this node has had, of whatever document. */
+  highestSeq = 0;
   commits = 0;
   uncommittedBytes = 0;
   storedBytes = 0;
@@ -69,6 +71,7 @@ export class UpdateLog {
     this.#queue.push(row);
     this.uncommittedBytes += row.update.length;
     this.appended += 1;
+    this.highestSeq = Math.max(this.highestSeq, row.seq);
     this.#oldest ??= this.#deps.now();
     this.#schedule();
     this.#ticker ??= setInterval(() => this.#tick(), TICK_MS);
