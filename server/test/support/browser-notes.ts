@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import type { Person } from "@scriptorium/server/testing";
 import type { Page } from "playwright-core";
 import { until } from "./browser.ts";
 
@@ -19,18 +20,28 @@ const TEXT = `(() => {
   return [...copy.querySelectorAll(".cm-line")].map((line) => line.textContent).join("\\n");
 })()`;
 
-/** Keeps every state that the badge ever shows, however short. */
-const RECORD_BADGE = `(() => {
-  window.badgeLog = [];
+/** Keeps every state that the badge shows, however short, and what stood in the editor when it last turned to saved. */
+const RECORD = `(() => {
+  const record = { states: [], saved: undefined };
+  window.badgeRecord = record;
   const note = () => {
     const badge = document.querySelector("[data-testid=save-badge]");
     if (badge === null) return;
-    const entry = badge.dataset.state + " " + badge.dataset.unsaved;
-    if (window.badgeLog.at(-1) !== entry) window.badgeLog.push(entry);
+    const { state, unsaved } = badge.dataset;
+    const last = record.states.at(-1);
+    if (last?.state === state && last.unsaved === Number(unsaved)) return;
+    record.states.push({ state, unsaved: Number(unsaved) });
+    if (state === "saved") record.saved = ${TEXT};
   };
   note();
-  new MutationObserver(note).observe(document.body, { subtree: true, childList: true, attributes: true });
+  const watched = { subtree: true, childList: true, attributeFilter: ["data-state", "data-unsaved"] };
+  new MutationObserver(note).observe(document.querySelector(".notes-bar"), watched);
 })()`;
+
+interface BadgeRecord {
+  readonly states: readonly { readonly state: string; readonly unsaved: number }[];
+  readonly saved?: string;
+}
 
 export const editorOf = (page: Page) => page.getByTestId("editor");
 
@@ -58,10 +69,10 @@ export async function untilBadge(page: Page, state: string): Promise<Badge> {
   });
 }
 
-/** Starts the record of the badge; the answer is everything that it has shown since, as "state unsaved". */
-export async function recordBadge(page: Page): Promise<() => Promise<string[]>> {
-  await page.evaluate(RECORD_BADGE);
-  return async () => await page.evaluate<string[]>("window.badgeLog");
+/** From here on nothing that the badge says is missed; the answer reads the record. */
+export async function recordBadge(page: Page): Promise<() => Promise<BadgeRecord>> {
+  await page.evaluate(RECORD);
+  return async () => await page.evaluate<BadgeRecord>("window.badgeRecord");
 }
 
 export interface Caret {
@@ -95,4 +106,16 @@ export async function peopleOf(page: Page): Promise<string[]> {
 export async function toEnd(page: Page): Promise<void> {
   await editorOf(page).focus();
   await page.keyboard.press("Control+End");
+}
+
+/** Waits until everybody's editor shows what the server has, and answers that. */
+export async function untilEqual(
+  pages: readonly Page[],
+  { notes, asking }: { readonly notes: string; readonly asking: Person },
+): Promise<string> {
+  return await until(async () => {
+    const onServer = await asking.markdown(notes);
+    for (const page of pages) assert.equal(await textOf(page), onServer);
+    return onServer;
+  });
 }
