@@ -35,10 +35,9 @@ export interface CollabLimits {
   /** Least time between the starts of two commits under load; a lone edit commits at once. A commit costs about as much
    * CPU as sixty deliveries, so this is what keeps durability cheap for a busy document. */
   readonly commitPaceMs: number;
-  /** Broadcasts of a document wait this long per member for company, up to broadcastMostMs. A crowd takes longer to
-   * write to than that anyway, and every write saved is a system call for each of its members. */
-  readonly broadcastMsPerMember: number;
-  readonly broadcastMostMs: number;
+  /** Presence waits this long for company. What is typed meanwhile goes out at once and takes the presence along, so a
+   * caret that moves with the typing costs no write of its own. */
+  readonly presenceWindowMs: number;
   /** Rows and bytes of one commit. */
   readonly commitRows: number;
   readonly commitBytes: number;
@@ -76,8 +75,7 @@ export const DEFAULT_LIMITS: CollabLimits = {
   heartbeatMs: 20_000,
   silenceMs: 65_000,
   commitPaceMs: 30,
-  broadcastMsPerMember: 0.01,
-  broadcastMostMs: 4,
+  presenceWindowMs: 30,
   commitRows: 5_000,
   commitBytes: 4 * 1024 * 1024,
   uncommittedBytes: 64 * 1024 * 1024,

@@ -69,9 +69,10 @@ export class Room {
   readonly #owners = new Map<number, Occupant>();
   /** Updates that came in this turn, by author. */
   #inbox = new Map<MemberOrigin, Uint8Array[]>();
-  /** Presence that came in this turn, by client id. */
+  /** Presence that has not been shown yet, by client id. */
   #presence = new Map<number, { entry: PresenceEntry; member: Occupant }>();
-  #unschedule: (() => void) | undefined;
+  #turn: NodeJS.Immediate | undefined;
+  #presenceTimer: NodeJS.Timeout | undefined;
   #lastUpdate: { data: Uint8Array; broadcast: Broadcast } | undefined;
   #lastPresence: { data: Uint8Array; broadcast: Broadcast } | undefined;
 
@@ -127,20 +128,22 @@ export class Room {
   // --- updates ---
 
   /**
-   * Takes a client's update; it is applied with all others of this turn, or of the broadcast window of a crowd. The
-   * member hears what became of it through `settled`.
+   * Takes a client's update; it is applied with all others of this turn. The member hears what became of it through `settled`.
    */
   take(update: Uint8Array, origin: MemberOrigin): void {
     const mine = this.#inbox.get(origin);
     if (mine === undefined) this.#inbox.set(origin, [update]);
     else mine.push(update);
-    this.#schedule();
+    this.#settleWithTurn();
   }
 
   /** Applies a client's updates in one transaction, in their order, as one row of the log. */
   apply(updates: readonly Uint8Array[], origin: MemberOrigin): UpdateOutcome[] {
     const parked: Uint8Array[] = [];
     const outcomes: (Exclude<UpdateOutcome, number> | undefined)[] = [];
+    const { pendingStructs, pendingDs } = this.document.store;
+    // This may bring along what waited for it, which its author has not seen: such a broadcast is nobody's own.
+    if (pendingStructs !== null || pendingDs !== null) this.#noteAuthor(undefined);
     this.document.transact(() => {
       for (const update of updates) outcomes.push(this.#integrate(update, { origin, parked }));
     }, origin);
@@ -155,22 +158,26 @@ export class Room {
   ): "full" | "malformed" | undefined {
     if (this.#bytes + update.length > this.limits.documentBytes && !this.#hasRoomFor(update)) return "full";
     const { store } = this.document;
-    const { pendingStructs, pendingDs } = store;
+    // By their bytes: Yjs merges what is parked into the object that is there.
+    const structs = store.pendingStructs?.update;
+    const { pendingDs } = store;
     try {
       Y.applyUpdate(this.document, update, into.origin);
     } catch {
       // Yjs decodes before it integrates; what it had integrated when it gave up is in the transaction, and so logged.
       return "malformed";
     }
-    const changed = store.pendingStructs !== pendingStructs || store.pendingDs !== pendingDs;
+    const changed = store.pendingStructs?.update !== structs || store.pendingDs !== pendingDs;
     if (changed && (store.pendingStructs !== null || store.pendingDs !== null)) into.parked.push(update);
     return undefined;
   }
 
   /** Applies what was taken, and sends it on: called at the end of the turn, and before anybody reads the document. */
   settle(): void {
-    this.#unschedule?.();
-    this.#unschedule = undefined;
+    clearImmediate(this.#turn);
+    clearTimeout(this.#presenceTimer);
+    this.#turn = undefined;
+    this.#presenceTimer = undefined;
     if (this.#inbox.size === 0 && this.#presence.size === 0) return;
     const inbox = this.#inbox;
     this.#inbox = new Map();
@@ -180,18 +187,9 @@ export class Room {
     this.document.flush();
   }
 
-  /** A crowd takes longer to write to than its window, so waiting that long for company delays nobody on average. */
-  #schedule(): void {
-    if (this.#unschedule !== undefined) return;
-    const { broadcastMsPerMember, broadcastMostMs } = this.limits;
-    const windowMs = Math.floor(Math.min(this.members.size * broadcastMsPerMember, broadcastMostMs));
-    if (windowMs > 0) {
-      const timer = setTimeout(() => this.settle(), windowMs);
-      this.#unschedule = () => clearTimeout(timer);
-    } else {
-      const immediate = setImmediate(() => this.settle());
-      this.#unschedule = () => clearImmediate(immediate);
-    }
+  #settleWithTurn(): void {
+    if (this.#turn !== undefined) return;
+    this.#turn = setImmediate(() => this.settle());
   }
 
   /** The estimate only grows, so it is measured again before anybody is refused. Deleting is possible at any size. */
@@ -338,10 +336,10 @@ export class Room {
     return true;
   }
 
-  /** Takes a presence that the member has signed; shown with all others of this turn. */
+  /** Takes a presence that the member has signed; shown with what is typed next, or when its window ends. */
   takePresence(member: Occupant, entry: PresenceEntry): void {
     this.#presence.set(entry.client, { entry, member });
-    this.#schedule();
+    this.#presenceTimer ??= setTimeout(() => this.settle(), this.limits.presenceWindowMs);
   }
 
   /** One awareness update for all: Hocuspocus copies every state of the document at each. */
