@@ -1,7 +1,7 @@
 import { Failure, parseDocumentName } from "@scriptorium/shared";
 import type { Link } from "./link.ts";
 import type { Occupant } from "./occupant.ts";
-import type { Access, Log } from "./ports.ts";
+import type { Access, Identity, Log } from "./ports.ts";
 
 export interface AdmissionDeps {
   readonly access: Access;
@@ -14,12 +14,28 @@ export interface AdmissionDeps {
 export interface Admission {
   /** A client has shown a newer token on an open document. Never rejects. */
   renew(member: Occupant, token: string): Promise<void>;
+  /** Asks Access again about one member. Never rejects. */
+  recheck(member: Occupant): Promise<void>;
   recheckUser(userId: string): Promise<void>;
   revokeSession(sessionId: string): void;
+  /** Counts what was rechecked and revoked: who was admitted at a lower count was perhaps not here to be found. */
+  readonly changes: number;
 }
 
 export function createAdmission({ access, log, links, members }: AdmissionDeps): Admission {
+  let changes = 0;
+
   async function recheck(member: Occupant): Promise<void> {
+    try {
+      await ask(member);
+    } catch (error) {
+      // When it cannot be told, the safe answer is to start over: the client reconnects and is asked again.
+      log.error({ err: error, userId: member.identity.userId }, "cannot recheck a member");
+      member.link.refuse("try_later", "recheck");
+    }
+  }
+
+  async function ask(member: Occupant): Promise<void> {
     const name = parseDocumentName(member.connection.document.name);
     if (name === undefined) return;
     if (!(await access.isLive(member.identity))) return member.link.refuse("session_revoked", "");
@@ -46,22 +62,29 @@ export function createAdmission({ access, log, links, members }: AdmissionDeps):
       }
     },
 
+    recheck,
+
     async recheckUser(userId) {
+      changes += 1;
       const theirs = [...members()].filter((member) => member.identity.userId === userId);
-      await Promise.all(
-        theirs.map((member) =>
-          recheck(member).catch((error: unknown) => {
-            // When it cannot be told, the safe answer is to start over: the client reconnects and is asked again.
-            log.error({ err: error, userId }, "cannot recheck a member");
-            member.link.refuse("try_later", "recheck");
-          }),
-        ),
-      );
+      await Promise.all(theirs.map(recheck));
+    },
+
+    get changes() {
+      return changes;
     },
 
     revokeSession(sessionId) {
+      changes += 1;
       for (const link of links())
-        if (link.identity?.sessionId === sessionId) link.refuse("session_revoked", "");
+        if (identitiesOf(link).some((identity) => identity.sessionId === sessionId))
+          link.refuse("session_revoked", "");
     },
   };
+}
+
+/** The tokens that a socket lives by: the latest that was shown, and the one that each document was opened with. */
+function identitiesOf(link: Link): Identity[] {
+  const opened = [...link.members.values()].map((member) => member.identity);
+  return link.identity === undefined ? opened : [link.identity, ...opened];
 }

@@ -52,7 +52,7 @@ export function createCollabCore(deps: Omit<CollabDeps, "allowOrigin">): CollabC
       log.info({ code, detail, door: link.door, userId: link.identity?.userId }, "socket refused");
     },
   };
-  const lobby = new Lobby({ owner, store, access, log, exclusive: serial });
+  const lobby = new Lobby({ owner, store, access, admission, log, exclusive: serial });
   const lineage = createLineage({ store, lobby, log: updateLog, serial, compaction: compaction.deps });
   let stopping = false;
 

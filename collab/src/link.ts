@@ -372,7 +372,9 @@ export class Link {
     member.askForToken();
   }
 
+  /** A token was shown. One that ends before the token we know, as for another document, changes nothing. */
   renewed(identity: Identity): void {
+    if (this.identity !== undefined && identity.expiresAt <= this.identity.expiresAt) return;
     this.identity = identity;
     this.#tokenAsked = false;
   }

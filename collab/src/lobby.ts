@@ -9,6 +9,7 @@ import {
   type onLoadDocumentPayload,
 } from "@hocuspocus/server";
 import { Failure, parseDocumentName } from "@scriptorium/shared";
+import type { Admission } from "./admission.ts";
 import type { Link } from "./link.ts";
 import { Member } from "./member.ts";
 import { applyStored } from "./part.ts";
@@ -23,6 +24,8 @@ interface Context {
   readonly link: Link;
   identity?: Identity;
   permission?: Permission;
+  /** What `admission.changes` was when Access was asked. */
+  askedAt?: number;
   member?: Member;
 }
 
@@ -30,6 +33,7 @@ export interface LobbyDeps {
   readonly owner: RoomOwner;
   readonly store: DocumentStore;
   readonly access: Access;
+  readonly admission: Pick<Admission, "recheck" | "changes">;
   readonly log: Log;
   /** Runs `work` alone among all that load, replace or remove this document. */
   readonly exclusive: <T>(document: string, work: () => Promise<T>) => Promise<T>;
@@ -76,8 +80,9 @@ export class Lobby {
   }
 
   async #authenticate(payload: onAuthenticatePayload<Context>): Promise<Partial<Context>> {
-    const { access, owner, log } = this.#deps;
+    const { access, admission, owner, log } = this.#deps;
     const { link } = payload.context;
+    const askedAt = admission.changes;
     const name = parseDocumentName(payload.documentName);
     try {
       const identity = await access.identify(payload.token, link.door);
@@ -87,7 +92,7 @@ export class Lobby {
       if (permission === "none") throw new Failure("forbidden");
       payload.connectionConfig.readOnly = permission !== "write" || !owner.log.writable;
       link.renewed(identity);
-      return { identity, permission };
+      return { identity, permission, askedAt };
     } catch (error) {
       if (!(error instanceof Failure)) log.error({ err: error }, "cannot authenticate");
       throw refusalOf(error);
@@ -124,6 +129,9 @@ export class Lobby {
     room.join(member);
     link.opened(member);
     member.greet();
+    // Rights that changed while the document was being loaded: nobody could be told then.
+    const { admission } = this.#deps;
+    if (context.askedAt !== admission.changes) void admission.recheck(member);
   }
 
   async #disconnected({ context }: onDisconnectPayload<Context>): Promise<void> {

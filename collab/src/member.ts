@@ -170,12 +170,15 @@ export class Member implements OpenDocument, Occupant, Waiter {
     for (; this.#owed > 0; this.#owed -= 1) this.room.log.whenCommitted(outcome, this);
   }
 
-  /** An update that may not be applied now; a step 2 without news is fine all the same. */
+  /**
+   * An update that may not be applied now. One without news is fine all the same: a step 2, or what a reader's provider
+   * sends after loading its local copy.
+   */
   #refuseUpdate(
     update: Uint8Array,
     refused: { kind: "step2" | "update"; reason: ReadOnlyReason; resumed: boolean },
   ): number | "refused" | "malformed" {
-    if (refused.kind === "step2") {
+    if (refused.kind === "step2" || refused.reason === "role") {
       const known = this.room.contains(update);
       if (known === "malformed") return known;
       if (known) return this.room.lastPosition;
