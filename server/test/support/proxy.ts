@@ -1,0 +1,87 @@
+import { once } from "node:events";
+import { connect, createServer, type Socket } from "node:net";
+
+/** A loopback address that stays the same over restarts of the server behind it, and that can be cut. */
+export interface Proxy {
+  readonly wsUrl: string;
+  /** Passes connections on to this port from now on. */
+  open(port: number): void;
+  /** Cuts every connection and refuses new ones until `open`. */
+  shut(): void;
+  /** Cuts every connection, each after up to `bytes` more in either direction, so in the middle of a frame. */
+  cut(bytes?: number): void;
+  readonly connections: number;
+  stop(): Promise<void>;
+}
+
+interface Pair {
+  readonly ends: readonly [Socket, Socket];
+  /** Bytes that still pass; undefined: no end. */
+  left: number | undefined;
+}
+
+export async function startProxy(): Promise<Proxy> {
+  const pairs = new Set<Pair>();
+  let target: number | undefined;
+  const end = (pair: Pair): void => {
+    for (const socket of pair.ends) socket.destroy();
+    pairs.delete(pair);
+  };
+  const pass = (pair: Pair, [from, to]: readonly [Socket, Socket]): void => {
+    from.on("data", (data: Buffer) => {
+      if (pair.left === undefined) {
+        if (!to.write(data)) from.pause();
+        return;
+      }
+      const passed = data.subarray(0, pair.left);
+      pair.left -= passed.length;
+      if (passed.length === data.length) to.write(passed);
+      else to.write(passed, () => end(pair));
+    });
+    to.on("drain", () => from.resume());
+    // What has arrived is still delivered: an acknowledgement that left the server counts.
+    from.on("end", () => to.end());
+    from.on("close", () => to.end(() => end(pair)));
+    // The close that follows is all that matters.
+    from.on("error", () => undefined);
+  };
+  const server = createServer((client) => {
+    if (target === undefined) {
+      client.destroy();
+      return;
+    }
+    const upstream = connect(target, "127.0.0.1");
+    const pair: Pair = { ends: [client, upstream], left: undefined };
+    pairs.add(pair);
+    pass(pair, [client, upstream]);
+    pass(pair, [upstream, client]);
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  if (address === null || typeof address === "string") throw new Error("the proxy has no port");
+  return {
+    wsUrl: `ws://127.0.0.1:${address.port}`,
+    open: (port) => {
+      target = port;
+    },
+    shut: () => {
+      target = undefined;
+      for (const pair of pairs) end(pair);
+    },
+    cut: (bytes = 0) => {
+      for (const pair of pairs) {
+        if (bytes === 0) end(pair);
+        else pair.left ??= bytes;
+      }
+    },
+    get connections() {
+      return pairs.size;
+    },
+    stop: async () => {
+      for (const pair of pairs) end(pair);
+      server.close();
+      await once(server, "close");
+    },
+  };
+}

@@ -1,0 +1,201 @@
+import { HocuspocusProvider, HocuspocusProviderWebsocket } from "@hocuspocus/provider";
+import { WebSocket } from "ws";
+import { WebsocketProvider } from "y-websocket";
+import * as Y from "yjs";
+import { createLedger } from "./ledger.ts";
+import type { Random } from "./random.ts";
+
+/** Real clients of both dialects that type words nobody else types, so that each word can be looked for afterwards. */
+export interface Typist {
+  readonly name: string;
+  readonly dialect: "hocuspocus" | "y-websocket";
+  readonly document: string;
+  readonly doc: Y.Doc;
+  readonly text: Y.Text;
+  readonly words: readonly Word[];
+  /** Updates that the server acknowledged, oldest first; none in the dialect that has no acknowledgements. */
+  readonly promised: readonly Uint8Array[];
+  /** Close codes so far. */
+  readonly closes: readonly number[];
+  /** Notices (collab.ts in shared) so far. */
+  readonly notices: readonly unknown[];
+  readonly connected: boolean;
+  /** Synced, and as far as the dialect can tell everything typed is saved. */
+  readonly settled: boolean;
+  /** Of `words`, how many the server has acknowledged. */
+  acknowledgedWords(): Word[];
+  /** One edit: mostly a new word between others, now and then an own word taken out again. */
+  type(): void;
+  startTyping(everyMs: number): void;
+  stopTyping(): void;
+  destroy(): void;
+}
+
+export interface Word {
+  readonly text: string;
+  /** This client's clock after it typed the word: saved when the server has the client's updates up to there. */
+  readonly end: number;
+  removed: boolean;
+}
+
+export interface TypistOptions {
+  readonly name: string;
+  readonly wsUrl: string;
+  readonly document: string;
+  readonly token: string | (() => string);
+  readonly random: Random;
+  /** A replica that was there before: a tab that is reloaded. */
+  readonly doc?: Y.Doc;
+}
+
+const RECONNECT_MS = 40;
+const REMOVES = 0.12;
+
+/** A @hocuspocus/provider on a socket of its own. */
+export function openHocuspocus(options: TypistOptions): Typist & { readonly provider: HocuspocusProvider } {
+  const doc = options.doc ?? new Y.Doc();
+  const ledger = createLedger();
+  const closes: number[] = [];
+  const notices: unknown[] = [];
+  const socket = new HocuspocusProviderWebsocket({
+    url: `${options.wsUrl}/collab`,
+    WebSocketPolyfill: ledger.Socket,
+    delay: RECONNECT_MS,
+    minDelay: RECONNECT_MS,
+    maxDelay: RECONNECT_MS * 4,
+    onClose: ({ event }) => closes.push(event.code),
+  });
+  const provider = new HocuspocusProvider({
+    websocketProvider: socket,
+    name: options.document,
+    document: doc,
+    token: options.token,
+    onStateless: ({ payload }) => notices.push(JSON.parse(payload)),
+  });
+  provider.attach();
+  const isConnected = (): boolean => provider.isAuthenticated;
+  return Object.assign(
+    typist(options, {
+      doc,
+      dialect: "hocuspocus",
+      closes,
+      notices,
+      promised: ledger.promised,
+      isConnected,
+      isSettled: () => isConnected() && provider.isSynced && provider.unsyncedChanges === 0,
+      destroy: () => {
+        provider.destroy();
+        socket.destroy();
+      },
+    }),
+    { provider },
+  );
+}
+
+/** y-websocket's provider. It shows its token in the URL, the same at every reconnect. */
+export function openYWebsocket(
+  options: TypistOptions & { readonly token: string },
+): Typist & { readonly provider: WebsocketProvider } {
+  const doc = options.doc ?? new Y.Doc();
+  const closes: number[] = [];
+  const provider = new WebsocketProvider(`${options.wsUrl}/yjs`, options.document, doc, {
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- ws has what y-websocket uses of the browser's
+    WebSocketPolyfill: WebSocket as unknown as typeof globalThis.WebSocket,
+    params: { token: options.token },
+    disableBc: true,
+    maxBackoffTime: RECONNECT_MS * 4,
+  });
+  provider.on("connection-close", (event: { code: number } | null) => {
+    if (event !== null) closes.push(event.code);
+  });
+  return Object.assign(
+    typist(options, {
+      doc,
+      dialect: "y-websocket",
+      closes,
+      notices: [],
+      promised: [],
+      isConnected: () => provider.wsconnected,
+      isSettled: () => provider.synced,
+      destroy: () => {
+        provider.destroy();
+        // y-websocket leaves the timer of its awareness running.
+        provider.awareness.destroy();
+      },
+    }),
+    { provider },
+  );
+}
+
+interface Client extends Pick<Typist, "doc" | "dialect" | "closes" | "notices" | "promised"> {
+  isConnected(): boolean;
+  isSettled(): boolean;
+  destroy(): void;
+}
+
+function typist({ name, document, random }: TypistOptions, client: Client): Typist {
+  const { doc, promised } = client;
+  const text = doc.getText("md");
+  const words: Word[] = [];
+  let timer: NodeJS.Timeout | undefined;
+  let counted = 0;
+  let acknowledgedClock = 0;
+
+  /** Words are never split: everybody types between them. */
+  const place = (): number => {
+    const current = text.toJSON();
+    const from = random.below(current.length + 1);
+    return random.chance(0.3) ? current.length : current.indexOf(">", from) + 1;
+  };
+  const add = (): void => {
+    const word = `<${name}.${words.length + 1}${random.chance(0.1) ? " 论文🧪" : ""}>`;
+    text.insert(place(), word);
+    words.push({ text: word, end: Y.getState(doc.store, doc.clientID), removed: false });
+  };
+  const takeOut = (word: Word): void => {
+    text.delete(text.toJSON().indexOf(word.text), word.text.length);
+    word.removed = true;
+  };
+  const type = (): void => {
+    const own = random.chance(REMOVES) ? words[random.below(words.length)] : undefined;
+    if (own === undefined || own.removed) add();
+    else takeOut(own);
+  };
+
+  return {
+    name,
+    document,
+    doc,
+    text,
+    words,
+    dialect: client.dialect,
+    promised,
+    closes: client.closes,
+    notices: client.notices,
+    get connected() {
+      return client.isConnected();
+    },
+    get settled() {
+      return client.isSettled();
+    },
+    acknowledgedWords: () => {
+      for (; counted < promised.length; counted += 1) {
+        const update = promised[counted] ?? new Uint8Array();
+        acknowledgedClock = Math.max(acknowledgedClock, Y.parseUpdateMeta(update).to.get(doc.clientID) ?? 0);
+      }
+      return words.filter((word) => word.end <= acknowledgedClock);
+    },
+    type,
+    startTyping: (everyMs) => {
+      timer ??= setInterval(type, everyMs);
+    },
+    stopTyping: () => {
+      clearInterval(timer);
+      timer = undefined;
+    },
+    destroy: () => {
+      clearInterval(timer);
+      client.destroy();
+    },
+  };
+}
