@@ -25,7 +25,7 @@ export interface CollabStats {
   readonly bufferedBytes: number;
   readonly commits: number;
   readonly committedRows: number;
-  /** Keys and payloads handed to the store: rows plus snapshot parts. */
+  /** Payload handed to the store: updates and snapshot parts, without the keys that the store adds. */
   readonly storedBytes: number;
   readonly resyncs: number;
   readonly refusedFrames: number;

@@ -61,7 +61,9 @@ interface Target {
 
 /** Which door an upgrade asks for; undefined for a path that is not ours, a code for one that is but is wrong. */
 function targetOf(url: string): Target | FailureCode | undefined {
-  const { pathname, searchParams } = new URL(url, "http://collab.invalid");
+  const parsed = URL.parse(`http://collab.invalid${url.startsWith("/") ? "" : "/"}${url}`);
+  if (parsed === null) return undefined;
+  const { pathname, searchParams } = parsed;
   if (pathname === COLLAB_PATH) return { door: "collab" };
   if (!pathname.startsWith(YJS_PREFIX)) return undefined;
   let document: string;
@@ -78,6 +80,8 @@ function targetOf(url: string): Target | FailureCode | undefined {
 
 function answer(socket: Duplex, code: FailureCode): void {
   const { http, title } = FAILURES[code];
+  // HTTP sockets are half-open by default: a client that never closes its side would keep this one.
+  socket.once("finish", () => socket.destroy());
   socket.end(
     `HTTP/1.1 ${http} ${title}\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: ${code.length}\r\n\r\n${code}`,
   );
