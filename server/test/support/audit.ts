@@ -47,7 +47,7 @@ export function assertKept(stored: Y.Doc, typists: readonly Typist[]): Audit {
 }
 
 /** How many of the updates the document does not hold: applying them again would change it. */
-function missingUpdates(stored: Y.Doc, updates: readonly Uint8Array[]): number {
+export function missingUpdates(stored: Y.Doc, updates: readonly Uint8Array[]): number {
   const copy = new Y.Doc();
   Y.applyUpdate(copy, Y.encodeStateAsUpdate(stored));
   let missing = 0;
