@@ -67,6 +67,8 @@ export class Room {
   /** Whose presence is being applied right now; none for a removal by time-out or by leaving. */
   #presenceApplying: readonly Occupant[] | undefined;
   readonly #owners = new Map<number, Occupant>();
+  /** By how much the presence clock that others see is ahead of a client's own. */
+  readonly #clocksAhead = new Map<number, number>();
   /** Updates that came in this turn, by author. */
   #inbox = new Map<MemberOrigin, Uint8Array[]>();
   /** Presence that has not been shown yet, by client id. */
@@ -348,8 +350,24 @@ export class Room {
     const taken = [...this.#presence.values()];
     this.#presence.clear();
     this.#presenceApplying = taken.map(({ member }) => member);
-    applyAwarenessUpdate(this.document.awareness, writePresence(taken.map(({ entry }) => entry)), this);
+    const entries = taken.map(({ entry }) => this.#withClock(entry));
+    applyAwarenessUpdate(this.document.awareness, writePresence(entries), this);
     this.#presenceApplying = undefined;
+  }
+
+  /**
+   * Replicas take no clock twice, and a client that returns shows its state with the clock that it left with: it would
+   * not be seen again until it moves. From then on its clock is shown ahead by what makes it news.
+   */
+  #withClock(entry: PresenceEntry): PresenceEntry {
+    const { client, clock, state } = entry;
+    const { meta, states } = this.document.awareness;
+    const known = meta.get(client)?.clock ?? 0;
+    const ahead = this.#clocksAhead.get(client) ?? 0;
+    if (state === "null" || states.has(client) || clock + ahead > known)
+      return ahead === 0 ? entry : { ...entry, clock: clock + ahead };
+    this.#clocksAhead.set(client, known + 1 - clock);
+    return { ...entry, clock: known + 1 };
   }
 
   #presenceUpdated(): void {
