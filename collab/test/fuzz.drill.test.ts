@@ -105,7 +105,7 @@ describe("random messages", () => {
         { seed, numRuns: 250, endOnFailure: true },
       );
       await until(() => ada.text.toJSON() === bo.text.toJSON(), "equal texts");
-      assert.equal([...ada.text.toJSON()].filter((char) => char === "a").length >= typed, true);
+      assert.ok(ada.text.toJSON().split("a").length > typed, "all of ada's letters are there");
       assert.deepEqual([...ada.closes, ...bo.closes], []);
       const fresh = new Y.Doc();
       Y.applyUpdate(fresh, await stage.harness.collab.read(stage.name));

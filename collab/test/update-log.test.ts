@@ -52,7 +52,7 @@ describe("the update log", () => {
     const limits = { ...DEFAULT_LIMITS, commitPaceMs: 0, commitRows: 3, commitBytes: 100 };
     const store = {
       appendRows: async (rows: readonly UpdateRow[]) => {
-        sizes.push(rows.map(({ update }) => update.length));
+        sizes.push(rows.map((one) => one.update.length));
       },
     };
     const updates = new UpdateLog({ store, limits, now: Date.now, log, onWritable: () => undefined });
