@@ -74,7 +74,7 @@ export const DEFAULT_LIMITS: CollabLimits = {
   awarenessPerSecond: 10,
   heartbeatMs: 20_000,
   silenceMs: 65_000,
-  commitPaceMs: 50,
+  commitPaceMs: 100,
   presenceWindowMs: 30,
   commitRows: 5_000,
   commitBytes: 4 * 1024 * 1024,
