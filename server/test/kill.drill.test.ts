@@ -6,26 +6,11 @@ import type * as Y from "yjs";
 import { assertKept, converge, sameContent } from "./support/audit.ts";
 import { seeded, type Random } from "./support/random.ts";
 import { openSite, until, type Site } from "./support/site.ts";
-import { openHocuspocus, openYWebsocket, type Typist } from "./support/typists.ts";
+import { openCrowd, openHocuspocus, type Typist } from "./support/typists.ts";
 
 const ROUNDS = 20;
 /** Per client; the three clients of a document together make some 75 updates a second. */
 const TYPE_MS = 40;
-
-/** Two documents, each with two Hocuspocus providers and a y-websocket client. */
-async function openTypists(site: Site, random: Random): Promise<Typist[]> {
-  const { wsUrl } = site.proxy;
-  const { accessToken: token } = site.owner;
-  const project = await site.owner.createProject();
-  const typists: Typist[] = [];
-  for (const n of [1, 2]) {
-    const document = await site.notes(project.id);
-    const as = (name: string) => ({ name: `${name}${n}`, wsUrl, document, token, random: random.fork() });
-    typists.push(openHocuspocus(as("ada")), openHocuspocus(as("bo")), openYWebsocket(as("cyd")));
-  }
-  site.after(() => typists.forEach((typist) => typist.destroy()));
-  return typists;
-}
 
 const promisedTo = (typists: readonly Typist[]): number =>
   typists.reduce((sum, { promised }) => sum + promised.length, 0);
@@ -63,7 +48,9 @@ describe("kill -9 of the server", () => {
     const random = seeded(randomInt(2 ** 31));
     t.diagnostic(`seed ${random.seed}`);
     const site = await openSite(t);
-    const typists = await openTypists(site, random);
+    const project = await site.owner.createProject();
+    const documents = [await site.notes(project.id), await site.notes(project.id)];
+    const typists = documents.flatMap((document) => openCrowd(site, { document, random }));
     const byDocument = Map.groupBy(typists, ({ document }) => document);
     let onTheirWay = 0;
 

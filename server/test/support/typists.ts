@@ -4,6 +4,7 @@ import { WebsocketProvider } from "y-websocket";
 import * as Y from "yjs";
 import { createLedger } from "./ledger.ts";
 import type { Random } from "./random.ts";
+import type { Site } from "./site.ts";
 
 /** Real clients of both dialects that type words nobody else types, so that each word can be looked for afterwards. */
 export interface Typist {
@@ -125,6 +126,30 @@ export function openYWebsocket(
     }),
     { provider },
   );
+}
+
+export interface CrowdOptions {
+  readonly document: string;
+  readonly random: Random;
+  readonly hocuspocus?: number;
+  readonly yWebsocket?: number;
+}
+
+/** Clients of the owner on one document, by default two of the one dialect and one of the other; they end with the site. */
+export function openCrowd(
+  site: Pick<Site, "proxy" | "owner" | "after">,
+  { document, random, hocuspocus = 2, yWebsocket = 1 }: CrowdOptions,
+): Typist[] {
+  const { wsUrl } = site.proxy;
+  const { accessToken: token } = site.owner;
+  const tag = document.slice(-4).toLowerCase();
+  const as = (name: string) => ({ name: `${name}-${tag}`, wsUrl, document, token, random: random.fork() });
+  const typists: Typist[] = [
+    ...Array.from({ length: hocuspocus }, (_, i) => openHocuspocus(as(`h${i}`))),
+    ...Array.from({ length: yWebsocket }, (_, i) => openYWebsocket(as(`y${i}`))),
+  ];
+  site.after(() => typists.forEach((each) => each.destroy()));
+  return typists;
 }
 
 interface Client extends Pick<Typist, "doc" | "dialect" | "closes" | "notices" | "promised"> {
