@@ -118,6 +118,26 @@ describe("the update log", () => {
     );
   });
 
+  it("[DL1] what a provider counts as saved is in the store at that very moment", async (t) => {
+    const stage = await openStage(t);
+    const ada = stage.provider("ada");
+    await saved(ada);
+    const looks: Promise<{ typed: string; stored: string }>[] = [];
+    ada.provider.on("unsyncedChanges", ({ number }: { number: number }) => {
+      if (number > 0) return;
+      const typed = ada.text.toJSON();
+      const rows = stage.harness.store.readRows(stage.name, 1);
+      looks.push(rows.then((found) => ({ typed, stored: textOfRows(found) })));
+    });
+    for (let round = 0; round < 20; round += 1) {
+      await type(ada, ["a", "b", "c"].slice(round % 3));
+      await saved(ada);
+    }
+    const seen = await Promise.all(looks);
+    assert.ok(seen.length >= 20);
+    for (const { typed, stored } of seen) assert.equal(stored, typed);
+  });
+
   it("[DL6] logs an update that waits for a missing one, and integrates both when that one comes", async (t) => {
     const stage = await openStage(t);
     const raw = await stage.rawCollab("ada");
@@ -167,6 +187,12 @@ describe("the update log", () => {
     assert.equal(rows[0]?.by, "ada");
   });
 });
+
+function textOfRows(rows: readonly UpdateRow[]): string {
+  const doc = new Y.Doc();
+  for (const one of rows) Y.applyUpdate(doc, one.update);
+  return doc.getText("md").toJSON();
+}
 
 const event: fc.Arbitrary<StoreHealthEvent> = fc.oneof(
   fc.record({ type: fc.constant("failed" as const), now: fc.nat({ max: 1_000 }) }),

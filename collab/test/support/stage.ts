@@ -76,6 +76,8 @@ export async function openStage(t: TestContext, options: StageOptions = {}): Pro
     tcp: async (path) => keep(await openTcp(url, path)),
     after: (work) => void open.push(work),
     async freshText() {
+      // What y-websocket clients typed is acknowledged to nobody.
+      await until(() => harness.collab.stats().uncommitted === 0, "all is committed");
       const other = await startHarness({ store: harness.store });
       try {
         return await storedText(other.collab, name);
