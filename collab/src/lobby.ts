@@ -86,6 +86,8 @@ export class Lobby {
     const name = parseDocumentName(payload.documentName);
     try {
       const identity = await access.identify(payload.token, link.door);
+      // Access may be lenient about clocks; a socket that it would let in would be closed by the next sweep, over and over.
+      if (identity.expiresAt <= owner.now()) throw new Failure("token_expired");
       if (link.identity !== undefined && link.identity.userId !== identity.userId)
         throw new Failure("forbidden");
       const permission = name === undefined ? "none" : await access.permission(identity, name);
