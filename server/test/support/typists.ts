@@ -1,4 +1,4 @@
-import { HocuspocusProvider, HocuspocusProviderWebsocket } from "@hocuspocus/provider";
+import { HocuspocusProvider, HocuspocusProviderWebsocket, WebSocketStatus } from "@hocuspocus/provider";
 import { WebSocket } from "ws";
 import { WebsocketProvider } from "y-websocket";
 import * as Y from "yjs";
@@ -29,6 +29,8 @@ export interface Typist {
   type(): void;
   startTyping(everyMs: number): void;
   stopTyping(): void;
+  /** Comes back after a close that the client took as final. */
+  connect(): void;
   destroy(): void;
 }
 
@@ -83,6 +85,11 @@ export function openHocuspocus(options: TypistOptions): Typist & { readonly prov
       notices,
       promised: ledger.promised,
       isConnected,
+      connect: () => {
+        // It comes back by itself from any close, but on a socket on which it was denied it waits for ever.
+        if (socket.status === WebSocketStatus.Connected)
+          void provider.sendToken().then(() => provider.startSync());
+      },
       isSettled: () => isConnected() && provider.isSynced && provider.unsyncedChanges === 0,
       destroy: () => {
         provider.destroy();
@@ -117,6 +124,7 @@ export function openYWebsocket(
       notices: [],
       promised: [],
       isConnected: () => provider.wsconnected,
+      connect: () => provider.connect(),
       isSettled: () => provider.synced,
       destroy: () => {
         provider.destroy();
@@ -155,6 +163,7 @@ export function openCrowd(
 interface Client extends Pick<Typist, "doc" | "dialect" | "closes" | "notices" | "promised"> {
   isConnected(): boolean;
   isSettled(): boolean;
+  connect(): void;
   destroy(): void;
 }
 
@@ -218,6 +227,7 @@ function typist({ name, document, random }: TypistOptions, client: Client): Typi
       clearInterval(timer);
       timer = undefined;
     },
+    connect: () => client.connect(),
     destroy: () => {
       clearInterval(timer);
       client.destroy();
