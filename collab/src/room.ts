@@ -147,7 +147,11 @@ export class Room {
     // This may bring along what waited for it, which its author has not seen: such a broadcast is nobody's own.
     if (pendingStructs !== null || pendingDs !== null) this.#noteAuthor(undefined);
     this.document.transact(() => {
-      for (const update of updates) outcomes.push(this.#integrate(update, { origin, parked }));
+      // Its sender is closed at the first that is refused; the others of a hostile batch are not worth their time.
+      for (const update of updates) {
+        const refused = outcomes.at(-1);
+        outcomes.push(refused ?? this.#integrate(update, { origin, parked }));
+      }
     }, origin);
     // Parts that wait for something missing raise no event, but they are accepted all the same: log the raw bytes.
     for (const update of parked) this.#append(Uint8Array.from(update), origin.member);
