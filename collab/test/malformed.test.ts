@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { describe, it, type TestContext } from "node:test";
 import * as encoding from "lib0/encoding";
 import { MESSAGE, SYNC } from "@scriptorium/shared";
-import { notesName, saved, until } from "./support/harness.ts";
-import type { RawClient } from "./support/raw-client.ts";
+import { notesName, saved, until, type ProviderClient } from "./support/harness.ts";
+import { step1, syncs, update, type RawClient } from "./support/raw-client.ts";
 import { openStage, textUpdate, type Stage } from "./support/stage.ts";
 import { writePresence } from "../src/presence.ts";
 import { addressPrefix, authTokenMessage, awarenessMessage, syncMessage } from "../src/wire.ts";
@@ -71,6 +71,7 @@ const FRAMES: Record<string, Uint8Array> = {
 };
 
 interface Yard extends Stage {
+  readonly ada: ProviderClient;
   undisturbed(): Promise<void>;
 }
 
@@ -91,6 +92,7 @@ async function yard(t: TestContext): Promise<Yard> {
   await until(() => bo.provider.synced, "bo is synced");
   return {
     ...stage,
+    ada,
     async undisturbed() {
       const before = ada.text.length;
       ada.text.insert(0, "a");
@@ -134,6 +136,25 @@ describe("malformed and unknown messages", () => {
     }
     await stage.undisturbed();
     assert.ok(stage.harness.collab.stats().refusedFrames >= 2 * Object.keys(BODIES).length);
+  });
+
+  it("[LM5] end what their sender said before and after in one chunk of bytes: the one stays, the other is not read", async (t) => {
+    const stage = await yard(t);
+    const tcp = await stage.tcp(`/yjs/${encodeURIComponent(stage.name)}?token=mallory`);
+    tcp.send(step1(undefined));
+    await until(() => syncs(tcp, undefined).length === 2, "synced");
+    tcp.socket.cork();
+    tcp.send(update(undefined, textUpdate("before ")));
+    // Yjs makes room for as many structs as an update claims: 100 MB for each of these dozen bytes.
+    for (let i = 0; i < 500; i += 1) tcp.send(syncMessage(undefined, "update", bytes(1, 2 ** 24, 1, 0)));
+    tcp.send(update(undefined, textUpdate("after ")));
+    tcp.socket.uncork();
+    await until(() => tcp.closeCode !== undefined, "closed");
+    assert.equal(tcp.closeCode, 4400);
+    await stage.undisturbed();
+    assert.equal(await stage.freshText(), stage.ada.text.toJSON());
+    assert.ok(stage.ada.text.toJSON().includes("before "));
+    assert.equal(stage.ada.text.toJSON().includes("after "), false);
   });
 
   it("[LM5] with a damaged address close their sender with 4400, before and after it has opened a document", async (t) => {
