@@ -1,7 +1,7 @@
 import { defaultKeymap } from "@codemirror/commands";
 import { search, searchKeymap } from "@codemirror/search";
 import { Compartment, EditorState, type Extension } from "@codemirror/state";
-import { EditorView, keymap, placeholder } from "@codemirror/view";
+import { EditorView, keymap, placeholder, type KeyBinding } from "@codemirror/view";
 import { yCollab, yUndoManagerKeymap } from "y-codemirror.next";
 import * as Y from "yjs";
 import type { Messages } from "../i18n/messages.ts";
@@ -65,7 +65,15 @@ function texts({ notes, search: find }: Messages): Extension {
   ];
 }
 
-const shortcuts = keymap.of([
+/** Commands do not look at `readOnly` themselves; undo would even reach past the editor, into the document. */
+function whileEditable(bindings: readonly KeyBinding[]): KeyBinding[] {
+  return bindings.map((binding) => ({
+    ...binding,
+    run: (view) => !view.state.readOnly && (binding.run?.(view) ?? false),
+  }));
+}
+
+const shortcuts = whileEditable([
   { key: "Mod-b", run: toggleInline("**") },
   { key: "Mod-i", run: toggleInline("*") },
   { key: "Enter", run: continueList },
@@ -87,8 +95,7 @@ export function createEditor(session: NotesSession, parent: HTMLElement): NotesE
         yCollab(session.text, null, { undoManager }),
         remoteCarets(session.text, session.awareness),
         holdWhileComposing(session),
-        shortcuts,
-        keymap.of([...yUndoManagerKeymap, ...searchKeymap, ...defaultKeymap]),
+        keymap.of([...shortcuts, ...whileEditable(yUndoManagerKeymap), ...searchKeymap, ...defaultKeymap]),
         search({ top: true }),
         markdown(),
         EditorView.lineWrapping,
