@@ -50,6 +50,8 @@ export class DurableProvider extends HocuspocusProvider {
   declare private onLedger: (event: LedgerEvent) => void;
   declare private isOwnEdit: (origin: unknown) => boolean;
   declare private shaking: boolean;
+  /** This client's state vector is on its way: the next one of the server goes with it. */
+  declare private asked: boolean;
   declare private held: Uint8Array[] | undefined;
   declare private holdTimer: ReturnType<typeof setTimeout> | undefined;
 
@@ -63,6 +65,7 @@ export class DurableProvider extends HocuspocusProvider {
     this.onLedger = onLedger;
     this.isOwnEdit = isOwnEdit;
     this.shaking = false;
+    this.asked = false;
     this.on("message", (event: onMessageParameters) => this.account(event));
     // A socket that fell silent is given up without a "close" event; closing twice does no harm.
     this.on("disconnect", () => this.onClose());
@@ -100,7 +103,9 @@ export class DurableProvider extends HocuspocusProvider {
     // Numbers: the provider types them by an enum of its own.
     const type: number = message.readVarUint();
     if (type === SYNC_STATUS_TYPE) this.onLedger({ type: "answer", committed: readNumber(message) === 1 });
-    if (type === SYNC_TYPE && readNumber(message) === STEP1) this.onLedger({ type: "diff" });
+    if (type !== SYNC_TYPE || readNumber(message) !== STEP1) return;
+    this.onLedger({ type: this.asked ? "diff" : "resume" });
+    this.asked = false;
   }
 
   override documentUpdateHandler(update: Uint8Array, origin: unknown): void {
@@ -122,6 +127,7 @@ export class DurableProvider extends HocuspocusProvider {
 
   override startSync(): void {
     this.shaking = true;
+    this.asked = true;
     // Others have dropped this person at the cut but remember the state's clock: only a newer one brings them back.
     this.awareness?.setLocalState(this.awareness.getLocalState());
     super.startSync();

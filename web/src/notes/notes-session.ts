@@ -123,12 +123,8 @@ export function openNotes({ user, paperId, url, onStartOver }: NotesDeps): Notes
   if (awareness === null) throw new Error("the provider was opened with awareness");
 
   const setReadOnly = (reason: ReadOnlyReason | null) => {
-    const wasReadOnly = readOnly.peek() !== null;
     readOnly.value = reason;
     if (readable.peek()) copy.remember({ epoch, readOnly: reason === "role" });
-    // Edits that were refused meanwhile are in no message any more: a new exchange of state vectors carries them.
-    const { unsent, sent } = ledger.peek();
-    if (wasReadOnly && reason === null && unsent > 0 && sent.length === 0) provider.forceSync();
   };
 
   const end = async () => {
