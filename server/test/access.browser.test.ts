@@ -1,8 +1,8 @@
 import { spawnServer, type ServerProcess } from "@scriptorium/server/testing";
 import assert from "node:assert/strict";
-import { after, before, describe, it } from "node:test";
+import { after, afterEach, before, describe, it } from "node:test";
 import type { Page } from "playwright-core";
-import { assertNoProblems, noBrowser, openHouse, until, type House } from "./support/browser.ts";
+import { noBrowser, openHouse, until, type House } from "./support/browser.ts";
 import { badgeOf, editorOf, textOf, toEnd, untilBadge, untilEqual } from "./support/browser-notes.ts";
 import { fillIn, sitTogether } from "./support/browser-people.ts";
 
@@ -21,8 +21,11 @@ describe("access to open notes", { skip: noBrowser }, () => {
   let house: House;
   let server: ServerProcess;
   before(async () => {
-    [house, server] = await Promise.all([openHouse(), spawnServer()]);
+    // The server knows the files of the client that are there when it starts.
+    house = await openHouse();
+    server = await spawnServer();
   });
+  afterEach(() => house.clear());
   after(async () => {
     await house.close();
     await server.kill("SIGTERM");
@@ -56,7 +59,27 @@ describe("access to open notes", { skip: noBrowser }, () => {
     await tryToType(boSeat.page, "again");
     assert.equal(await untilEqual([adaSeat.page, boSeat.page], { notes, asking }), "as editor ada again");
     await untilBadge(boSeat.page, "saved");
-    assertNoProblems(adaSeat, boSeat);
+  });
+
+  it("that is lost while edits are on their way refuses them; with the role they are sent again", async () => {
+    const { boSeat, ada, bo, project, notes } = await sitTogether(house, server);
+    await tryToType(boSeat.page, "before ");
+    await untilBadge(boSeat.page, "saved");
+    boSeat.wire.silence();
+    await tryToType(boSeat.page, "refused ");
+    await ada.setRole(project.id, bo.user.id, "viewer");
+    boSeat.wire.heal();
+    const badge = await untilBadge(boSeat.page, "readonly");
+    assert.equal(badge.unsaved, "refused ".length);
+    await boSeat.page.getByTestId("stranded").waitFor();
+    assert.equal(await ada.markdown(notes), "before ");
+
+    await ada.setRole(project.id, bo.user.id, "editor");
+    await untilBadge(boSeat.page, "saved");
+    assert.equal(await ada.markdown(notes), "before refused ");
+    await tryToType(boSeat.page, "after");
+    await untilBadge(boSeat.page, "saved");
+    assert.equal(await untilEqual([boSeat.page], { notes, asking: ada }), "before refused after");
   });
 
   it("ends with the membership: the person is told, can write no more, and keeps what was not sent", async () => {
@@ -88,7 +111,6 @@ describe("access to open notes", { skip: noBrowser }, () => {
 
     await boSeat.page.goto("/");
     await boSeat.page.getByRole("heading", { level: 3, name: "还没有项目" }).waitFor();
-    assertNoProblems(adaSeat, boSeat);
   });
 
   it("ends with the session, in every tab, and leaves nothing on the device", async () => {
@@ -116,12 +138,10 @@ describe("access to open notes", { skip: noBrowser }, () => {
     await fillIn(adaSeat.page, "login", bo.user.username);
     await until(async () => assert.equal(await textOf(adaSeat.page), "shared"));
     void ada;
-    assertNoProblems(adaSeat, boSeat);
   });
 
   it("ends when the session is ended elsewhere", async () => {
-    const { adaSeat, boSeat, ada } = await sitTogether(house, server);
-    adaSeat.expectError(/status of 401/);
+    const { adaSeat, ada } = await sitTogether(house, server);
     const elsewhere = await server.login(ada.user.username);
     const { items } = await elsewhere.call<{ items: { id: string; current: boolean }[] }>(
       "GET",
@@ -131,6 +151,5 @@ describe("access to open notes", { skip: noBrowser }, () => {
       await elsewhere.call("DELETE", `/auth/sessions/${session.id}`);
     }
     await adaSeat.page.getByTestId("submit-login").waitFor();
-    assertNoProblems(adaSeat, boSeat);
   });
 });

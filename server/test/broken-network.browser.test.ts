@@ -3,9 +3,9 @@ import assert from "node:assert/strict";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, before, describe, it } from "node:test";
+import { after, afterEach, before, describe, it } from "node:test";
 import type { Page } from "playwright-core";
-import { assertNoProblems, noBrowser, openHouse, until, type House, type Seat } from "./support/browser.ts";
+import { noBrowser, openHouse, until, type House, type Seat } from "./support/browser.ts";
 import { badgeOf, recordBadge, textOf, toEnd, untilBadge, untilEqual } from "./support/browser-notes.ts";
 import { sitTogether, type Together } from "./support/browser-people.ts";
 
@@ -32,8 +32,11 @@ describe("a broken network", { skip: noBrowser }, () => {
   let dir: string;
   before(async () => {
     dir = await mkdtemp(join(tmpdir(), "scriptorium-test-"));
-    [house, server] = await Promise.all([openHouse(), spawnServer({ dir })]);
+    // The server knows the files of the client that are there when it starts.
+    house = await openHouse();
+    server = await spawnServer({ dir });
   });
+  afterEach(() => house.clear());
   after(async () => {
     await house.close();
     await server.kill("SIGTERM");
@@ -77,7 +80,6 @@ describe("a broken network", { skip: noBrowser }, () => {
     seats.forEach(({ wire }) => wire.heal());
     assert.equal(await untilEqual(pages, { notes, asking }), WHOLE);
     for (const page of pages) await untilBadge(page, "saved");
-    assertNoProblems(...seats);
   });
 
   it("half dead: an open socket that passes nothing never makes the badge say saved", async () => {
@@ -101,7 +103,6 @@ describe("a broken network", { skip: noBrowser }, () => {
     boSeat.wire.reset();
     assert.equal(await untilEqual(pages, { notes, asking }), WHOLE);
     for (const page of pages) await untilBadge(page, "saved");
-    assertNoProblems(...seats);
   });
 
   it("kill -9 while both type: they return by themselves, with all that was acknowledged and nothing twice", async () => {
@@ -128,11 +129,10 @@ describe("a broken network", { skip: noBrowser }, () => {
     seats.forEach(({ wire }) => wire.heal());
     assert.equal(await untilEqual(pages, { notes, asking }), whole);
     for (const page of pages) await untilBadge(page, "saved");
-    assertNoProblems(...seats);
   });
 
   it("what is written offline survives a reload at once, and is merged once, whatever is reloaded or opened twice", async () => {
-    const { seats, pages, adaSeat, boSeat, notes, ada: asking } = await begin();
+    const { pages, adaSeat, boSeat, notes, ada: asking } = await begin();
     adaSeat.wire.cut();
     await untilBadge(adaSeat.page, "offline");
     await Promise.all([type(adaSeat.page, ADA_WORDS), type(boSeat.page, BO_WORDS)]);
@@ -154,6 +154,5 @@ describe("a broken network", { skip: noBrowser }, () => {
     }
     assert.equal(await untilEqual(everywhere, { notes, asking }), WHOLE);
     for (const page of everywhere) await untilBadge(page, "saved");
-    assertNoProblems(...seats);
   });
 });

@@ -33,12 +33,14 @@ export interface Seat {
   openTab(): Promise<Page>;
   /** From now on a console error like this is what the test is about. */
   expectError(pattern: RegExp): void;
-  /** What a page did that it must not: errors, requests to other hosts, refused or failed requests. */
-  problems(): readonly string[];
+  /** What its pages did that they must not: errors, requests to other hosts, refused or failed requests. */
+  readonly problems: readonly string[];
 }
 
 export interface House {
   seat(serverPort: number, look?: Partial<Look>): Promise<Seat>;
+  /** For afterEach: everybody leaves; throws when a page did what it must not. */
+  clear(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -58,17 +60,23 @@ export async function openHouse(): Promise<House> {
       "--disable-dev-shm-usage",
     ],
   });
-  const wires: Wire[] = [];
+  const seats: Seat[] = [];
+  const clear = async (): Promise<void> => {
+    const leaving = seats.splice(0);
+    const problems = leaving.flatMap((seat) => seat.problems);
+    await Promise.all(leaving.map((seat) => seat.context.close()));
+    await Promise.all(leaving.map((seat) => seat.wire.close()));
+    assert.deepEqual(problems, [], "pages did what they must not");
+  };
   return {
     seat: async (serverPort, look = {}) => {
       const wire = await openWire(serverPort);
-      wires.push(wire);
-      return await takeSeat(browser, wire, { locale: "en-US", colorScheme: "light", ...look });
+      const seat = await takeSeat(browser, wire, { locale: "en-US", colorScheme: "light", ...look });
+      seats.push(seat);
+      return seat;
     },
-    close: async () => {
-      await browser.close();
-      await Promise.all(wires.map((wire) => wire.close()));
-    },
+    clear,
+    close: () => browser.close(),
   };
 }
 
@@ -101,7 +109,7 @@ async function takeSeat(browser: Browser, wire: Wire, look: Look): Promise<Seat>
     expectError: (pattern) => {
       expected.push(pattern);
     },
-    problems: () => problems,
+    problems,
   };
 }
 
@@ -136,11 +144,4 @@ export async function until<T>(check: () => T | Promise<T>, patienceMs = PATIENC
     }
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }
-}
-
-export function assertNoProblems(...seats: readonly Seat[]): void {
-  assert.deepEqual(
-    seats.flatMap((seat) => seat.problems()),
-    [],
-  );
 }
