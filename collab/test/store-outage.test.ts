@@ -1,7 +1,11 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { describe, it } from "node:test";
+import * as Y from "yjs";
 import { saved, until } from "./support/harness.ts";
+import { statuses, syncs, update } from "./support/raw-client.ts";
 import { openStage, readOnlyReason, type } from "./support/stage.ts";
+import { syncMessage } from "../src/wire.ts";
 
 describe("a store that fails or stalls", () => {
   it("[DL1] [SH1] acknowledges nothing before the commit, and others see the edits meanwhile", async (t) => {
@@ -123,6 +127,42 @@ describe("a store that fails or stalls", () => {
     await type(ada, ["y"]);
     await until(() => bo.text.length === ada.text.length, "bo sees it");
     assert.equal(ada.provider.unsyncedChanges, 1);
+  });
+
+  it("[SH3] [DL2] gives every message that was refused meanwhile exactly one acknowledgement", async (t) => {
+    const stage = await openStage(t, { limits: { storeGraceMs: 250 } });
+    const raw = await stage.rawCollab("ada");
+    const bo = stage.provider("bo");
+    await saved(bo);
+    const doc = new Y.Doc();
+    // The answer to the handshake, which the provider counts as its first change.
+    raw.send(syncMessage(stage.name, "step2", Y.encodeStateAsUpdate(doc)));
+    await until(() => statuses(raw, stage.name).length === 1, "the handshake is acknowledged");
+    doc.on("update", (bytes: Uint8Array) => raw.send(update(stage.name, bytes)));
+    stage.faulty.inject({ kind: "stall" }, ["appendRows"]);
+    await type({ text: doc.getText("md") }, ["accepted "]);
+    await until(() => readOnlyReason(bo) === "store", "read-only");
+    await type({ text: doc.getText("md") }, ["refused ", "refused ", "refused "]);
+    raw.ws.ping();
+    await once(raw.ws, "pong");
+    const asked = syncs(raw, stage.name).filter(({ kind }) => kind === "step1").length;
+    stage.faulty.heal();
+    await until(
+      () => syncs(raw, stage.name).filter(({ kind }) => kind === "step1").length > asked,
+      "the server asks for what it refused",
+    );
+    assert.deepEqual(
+      statuses(raw, stage.name),
+      [true, true],
+      "only what was accepted is acknowledged so far",
+    );
+    raw.send(syncMessage(stage.name, "step2", Y.encodeStateAsUpdate(doc)));
+    await until(() => statuses(raw, stage.name).length >= 5, "the others are acknowledged");
+    bo.text.insert(0, "a round trip later ");
+    await saved(bo);
+    await until(() => syncs(raw, stage.name).some(({ kind }) => kind === "update"), "bo's words arrive");
+    assert.deepEqual(statuses(raw, stage.name), [true, true, true, true, true]);
+    assert.equal(await stage.freshText(), bo.text.toJSON());
   });
 
   it("[SH3] accepts what was typed offline during the outage once the store is back", async (t) => {
