@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { describe, it } from "node:test";
 import { Failure } from "@scriptorium/shared";
 import * as Y from "yjs";
-import { saved, until } from "./support/harness.ts";
-import { syncs } from "./support/raw-client.ts";
+import { notesName, saved, until } from "./support/harness.ts";
+import { statuses, syncs, update } from "./support/raw-client.ts";
 import { openStage, textOf, textUpdate, type } from "./support/stage.ts";
 import { syncMessage } from "../src/wire.ts";
 
@@ -53,16 +54,24 @@ describe("replacing a document", () => {
     const ada = stage.provider("ada");
     await type(ada, ["old"]);
     await saved(ada);
+    const raw = await stage.rawCollab("carl");
     stage.faulty.inject({ kind: "stall" }, ["heads.append"]);
     const replaced = stage.harness.collab.replace(stage.name, textUpdate("new"), "carl");
     await until(() => stage.faulty.stalled === 1, "the replacement is under way");
     const bo = stage.provider("bo");
     await type(ada, [" and more"]);
-    await until(() => ada.provider.unsyncedChanges === 1, "the edit is sent");
+    raw.send(update(stage.name, textUpdate("and more")));
+    raw.ws.ping();
+    await once(raw.ws, "pong");
+    // Another document's commit comes later than that of anything that was accepted before.
+    const other = stage.provider("carl", { name: notesName() });
+    await type(other, ["elsewhere"]);
+    await saved(other);
+    assert.deepEqual(statuses(raw, stage.name), []);
+    assert.equal(ada.provider.unsyncedChanges, 1);
     stage.faulty.heal();
     await replaced;
     await until(() => ada.closes.length > 0, "ada is closed");
-    assert.equal(ada.provider.unsyncedChanges > 0, true);
     await until(() => bo.text.toJSON() === "new", "who came meanwhile sees the new content");
     assert.equal(await stage.freshText(), "new");
   });

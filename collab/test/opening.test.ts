@@ -81,6 +81,8 @@ describe("documents on one socket", () => {
     raw.socket.uncork();
     await until(() => bo.text.toJSON() === "again", "the second opening works");
     await until(() => syncs(raw, stage.name).length >= 4, "both openings are synced");
+    bo.text.insert(0, "bo ");
+    await until(() => syncs(raw, stage.name).at(-1)?.kind === "update", "the second opening is served");
     assert.equal(raw.closeCode, undefined);
   });
 

@@ -134,6 +134,14 @@ export function notesName(): string {
   return formatDocumentName({ kind: "notes", id: newId() });
 }
 
+/** The provider takes its listeners away before it closes a socket that is still connecting, which ws calls an error. */
+class QuietWebSocket extends WebSocket {
+  constructor(address: string) {
+    super(address);
+    this.on("error", () => undefined);
+  }
+}
+
 /** A real @hocuspocus/provider on its own socket. */
 export interface ProviderClient {
   readonly provider: HocuspocusProvider;
@@ -162,7 +170,7 @@ export function openProvider(url: string, name: string, options: ClientOptions =
   const wait = options.reconnectMs ?? 50;
   const socket = new HocuspocusProviderWebsocket({
     url: `${url}/collab`,
-    WebSocketPolyfill: WebSocket,
+    WebSocketPolyfill: QuietWebSocket,
     delay: wait,
     minDelay: wait,
     maxDelay: wait * 4,
