@@ -45,6 +45,12 @@ export function createCollabCore(deps: Omit<CollabDeps, "allowOrigin">): CollabC
     wantsCompaction: (room) => void compaction.run(room),
     countRefused: () => (counts.refusedFrames += 1),
     countResync: () => (counts.resyncs += 1),
+    failed(room, error) {
+      log.error(
+        { err: error, document: room.document.name },
+        "a document failed in memory; it is loaded again",
+      );
+    },
     flushSoon: (link) => flusher.soon(link),
     flushWithTurn: (link) => flusher.withTurn(link),
     refused(link, code, detail) {

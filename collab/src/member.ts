@@ -162,7 +162,7 @@ export class Member implements OpenDocument, Occupant, Waiter {
   }
 
   /** What became of one update. An answer to `resume` stands for all that were refused before. */
-  settled(outcome: UpdateOutcome | "refused", resumed = false): void {
+  settled(outcome: UpdateOutcome, resumed = false): void {
     if (outcome === "refused") return;
     if (outcome === "malformed") return this.link.refuse("bad_request", "malformed update");
     if (outcome === "full") return this.link.refuse("document_too_large", "");

@@ -2,8 +2,11 @@ import type { Connection } from "@hocuspocus/server";
 import type { Link } from "./link.ts";
 import type { Identity, Permission } from "./ports.ts";
 
-/** The log position after which an update may be acknowledged, or why it is refused. */
-export type UpdateOutcome = number | "full" | "malformed";
+/**
+ * The log position after which an update may be acknowledged, or why it was not taken. `refused`: not now; the client
+ * keeps it, and will be asked for it.
+ */
+export type UpdateOutcome = number | "full" | "malformed" | "refused";
 
 /** One client on one document, as its room sees it. Implemented by member.ts. */
 export interface Occupant {

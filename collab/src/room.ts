@@ -7,6 +7,7 @@ import type { Occupant, UpdateOutcome } from "./occupant.ts";
 import { MemberOrigin, STORED } from "./origin.ts";
 import { writePresence, type PresenceEntry } from "./presence.ts";
 import type { UpdateLog } from "./update-log.ts";
+import { isWellFormed } from "./well-formed.ts";
 import { frame } from "./wire.ts";
 
 /** What a room tells the lobby that owns it. */
@@ -20,6 +21,8 @@ export interface RoomOwner {
   wantsCompaction(room: Room): void;
   countRefused(): void;
   countResync(): void;
+  /** The room cannot go on; its members have been sent away and are served from the store when they return. */
+  failed(room: Room, error: unknown): void;
 }
 
 /** A broadcast of Hocuspocus, framed once for all sockets of a dialect. */
@@ -51,8 +54,10 @@ export class Room {
   lastPosition = 0;
   rowsSince: { count: number; bytes: number };
   compacting = false;
-  /** Replaced or removed: nobody may join this instance any more. */
+  /** Replaced, removed or failed: nobody may join this instance any more. */
   ended = false;
+  /** Yjs gave up half-way through a transaction: what is in memory is not what the log says. */
+  #failed = false;
   readonly #owner: RoomOwner;
   readonly #retired: ReadonlySet<number>;
   #seq: number;
@@ -141,18 +146,26 @@ export class Room {
 
   /** Applies a client's updates in one transaction, in their order, as one row of the log. */
   apply(updates: readonly Uint8Array[], origin: MemberOrigin): UpdateOutcome[] {
+    if (this.#failed) return updates.map(() => "refused");
     const parked: Uint8Array[] = [];
     const outcomes: (Exclude<UpdateOutcome, number> | undefined)[] = [];
     const { pendingStructs, pendingDs } = this.document.store;
     // This may bring along what waited for it, which its author has not seen: such a broadcast is nobody's own.
     if (pendingStructs !== null || pendingDs !== null) this.#noteAuthor(undefined);
-    this.document.transact(() => {
-      // Its sender is closed at the first that is refused; the others of a hostile batch are not worth their time.
-      for (const update of updates) {
-        const refused = outcomes.at(-1);
-        outcomes.push(refused ?? this.#integrate(update, { origin, parked }));
-      }
-    }, origin);
+    try {
+      this.document.transact(() => {
+        // Its sender is closed at the first that is refused; the others of a hostile batch are not worth their time.
+        for (const update of updates) {
+          const refused = outcomes.at(-1);
+          outcomes.push(refused ?? this.#integrate(update, { origin, parked }));
+        }
+      }, origin);
+    } catch (error) {
+      // The author first: it is told that the fault is its own.
+      origin.member.settled("malformed");
+      this.#fail(error);
+      return updates.map(() => "refused");
+    }
     // Parts that wait for something missing raise no event, but they are accepted all the same: log the raw bytes.
     for (const update of parked) this.#append(Uint8Array.from(update), origin.member);
     return outcomes.map((outcome) => outcome ?? this.lastPosition);
@@ -167,15 +180,29 @@ export class Room {
     // By their bytes: Yjs merges what is parked into the object that is there.
     const structs = store.pendingStructs?.update;
     const { pendingDs } = store;
+    if (!isWellFormed(update)) return "malformed";
     try {
       Y.applyUpdate(this.document, update, into.origin);
-    } catch {
-      // Yjs decodes before it integrates; what it had integrated when it gave up is in the transaction, and so logged.
-      return "malformed";
+    } catch (error) {
+      // Half of it is in the document: the end of the transaction must not log that, nor anything after it.
+      this.#failed = true;
+      throw error;
     }
     const changed = store.pendingStructs?.update !== structs || store.pendingDs !== pendingDs;
     if (changed && (store.pendingStructs !== null || store.pendingDs !== null)) into.parked.push(update);
     return undefined;
+  }
+
+  /**
+   * Yjs can read an update and still not apply it, as when types are nested so deep that deleting them takes more stack
+   * than there is. Its document is of no use then: it would raise no more events, and what it takes would be
+   * acknowledged without being logged. So everybody starts over from the store, which has nothing of that update.
+   */
+  #fail(error: unknown): void {
+    this.#failed = true;
+    this.ended = true;
+    this.#owner.failed(this, error);
+    for (const member of this.members) member.link.refuse("try_later", "document failed");
   }
 
   /** Applies what was taken, and sends it on: called at the end of the turn, and before anybody reads the document. */
@@ -189,8 +216,13 @@ export class Room {
     this.#inbox = new Map();
     for (const [origin, updates] of inbox)
       for (const outcome of this.apply(updates, origin)) origin.member.settled(outcome);
-    this.#showPresence();
-    this.document.flush();
+    try {
+      this.#showPresence();
+      this.document.flush();
+    } catch (error) {
+      // What was to be sent is lost to those who are here; and nothing that is called by a timer may throw.
+      this.#fail(error);
+    }
   }
 
   #settleWithTurn(): void {
@@ -206,7 +238,7 @@ export class Room {
   }
 
   #updated(update: Uint8Array, origin: unknown): void {
-    if (origin === STORED) return;
+    if (origin === STORED || this.#failed) return;
     const author = origin instanceof MemberOrigin ? origin.member : undefined;
     this.#full = undefined;
     this.#noteAuthor(author);
