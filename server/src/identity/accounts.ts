@@ -51,11 +51,14 @@ export function createAccounts(deps: AccountsDeps): Accounts {
     expiresIn: ACCESS_TOKEN_SECONDS,
   });
 
-  const signIn = async (user: UserDoc, from: Origin): Promise<TokenPair> => {
+  const signIn = async (user: UserDoc, password: string, from: Origin): Promise<TokenPair> => {
     await users.claimAdministration(user.id);
     const session = await sessions.open({ userId: user.id, ...from });
     // A password change ends the sessions it can see; one that was opened with the old password meanwhile ends here.
-    if ((await users.get(user.id))?.passwordHash === user.passwordHash) return tokens(user, session);
+    const hash = (await users.get(user.id))?.passwordHash;
+    if (hash === user.passwordHash) return tokens(user, session);
+    // Another hash may be the same password: another sign-in has renewed it.
+    if ((await passwords.verify(password, hash)).ok) return tokens(user, session);
     await sessions.revoke(user.id, session.sessionId);
     throw new Failure("wrong_credentials");
   };
@@ -66,14 +69,14 @@ export function createAccounts(deps: AccountsDeps): Accounts {
       // Looked up first so that a taken name costs no hash; the insert decides.
       if ((await users.byName(username)) !== undefined) throw new Failure("username_taken");
       const user = await users.create({ username, passwordHash: await passwords.hash(password) });
-      return signIn(user, from);
+      return signIn(user, password, from);
     },
     login: async ({ username, password }, from) => {
       const who = { ip: from.ip, account: usernameKey(username) };
       const user = await loginLimits.attempt(who, async () =>
         checkPassword(deps, await users.byName(username), password),
       );
-      return signIn(user, from);
+      return signIn(user, password, from);
     },
     refresh: async (refreshToken) => {
       const session = await sessions.refresh(refreshToken);
@@ -115,5 +118,9 @@ async function checkPassword(
 ): Promise<UserDoc> {
   const { ok, outdated } = await passwords.verify(password, user?.passwordHash);
   if (!ok || user === undefined) throw new Failure("wrong_credentials");
-  return outdated ? users.patch(user.id, { passwordHash: await passwords.hash(password) }) : user;
+  if (!outdated) return user;
+  const passwordHash = await passwords.hash(password);
+  // Hashing takes its time: a new password that was set meanwhile must stay.
+  const unchanged = (await users.get(user.id))?.passwordHash === user.passwordHash;
+  return unchanged ? users.patch(user.id, { passwordHash }) : user;
 }
