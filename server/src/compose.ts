@@ -1,4 +1,5 @@
 import { createCollab, createCompactor, type Collab, type CollabLimits } from "@scriptorium/collab";
+import { Failure } from "@scriptorium/shared";
 import type { FastifyBaseLogger, FastifyInstance } from "fastify";
 import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
@@ -80,6 +81,7 @@ export async function compose(config: Config, deps: ComposeDeps): Promise<App> {
   if (config.ROLES.includes("api")) await documentApi(app, API);
   await app.register(healthRoutes({ unready, stats }));
   if (config.ROLES.includes("api")) await registerApi(app, domain, deps);
+  else app.setNotFoundHandler(() => Promise.reject(new Failure("not_found")));
   sealMethods();
   await app.ready();
   routeUpgrades(app, config.ROLES.includes("collab") ? collab : undefined, deps.log);

@@ -56,6 +56,19 @@ describe("documents over REST", () => {
     );
   });
 
+  it("have a JSON form whatever a client put into their maps", async () => {
+    const owner = await server.register();
+    const paper = await owner.createPaper((await owner.createProject()).id);
+    const name = formatDocumentName({ kind: "notes", id: paper.id });
+    const odd = update((doc) => doc.getMap("meta").set("big", [2n ** 60n, new Uint8Array(1), Number.NaN]));
+    await server.app.collab.replace(name, odd, owner.user.id);
+    assert.deepEqual(await owner.call("GET", `/documents/${encodeURIComponent(name)}?format=json`), {
+      name,
+      md: "",
+      meta: { big: ["1152921504606846976", { 0: 0 }, null] },
+    });
+  });
+
   it("do not exist for strangers, wrong names and things that do not exist", async () => {
     const owner = await server.register();
     const stranger = await server.register();

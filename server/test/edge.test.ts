@@ -178,6 +178,22 @@ describe("the REST edge", () => {
     },
   );
 
+  it("passes over an offer of HTTP/2, as Java's client and curl --http2 make it", async (t) => {
+    const server = await startServer({ store: await openMemory() });
+    t.after(() => server.stop());
+    const socket = connect(server.port, "127.0.0.1").setEncoding("utf8");
+    t.after(() => socket.destroy());
+    const offer =
+      "connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAoAAAAAIAAAAA";
+    socket.write(`GET /healthz HTTP/1.1\r\nhost: x\r\n${offer}\r\n\r\n`);
+    assert.match(String(await once(socket, "data")), /^HTTP\/1.1 200 /);
+  });
+
+  it("answers with problem documents in every role", async (t) => {
+    const app = await injected(t, { env: { ROLES: "collab" } });
+    assert.equal(codeOf(await app.call("GET /users/me")), "not_found");
+  });
+
   it("says what is wrong with a body, a type, a size, a path and a method", async (t) => {
     const app = await injected(t, { env: { REST_BODY_BYTES: "2048" } });
     const post = async (ask: Ask) => codeOf(await app.call("POST /auth/login", ask));
@@ -190,6 +206,8 @@ describe("the REST edge", () => {
     assert.equal(await post({}), "bad_request");
     assert.equal(codeOf(await app.call("GET /nowhere")), "not_found");
     assert.equal(codeOf(await app.call("GET //nowhere")), "not_found");
+    const { accessToken: token } = await app.register();
+    assert.equal(codeOf(await app.call("GET /projects?cursor=", { token })), "bad_request");
     const wrong = await app.call("PUT /projects");
     assert.deepEqual([codeOf(wrong), wrong.headers["allow"]], ["method_not_allowed", "POST, GET, HEAD"]);
   });

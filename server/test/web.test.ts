@@ -44,6 +44,14 @@ describe("the browser client", () => {
     assert.equal(codeOf(await app.call("GET //assets/..%2f..%2fetc%2fpasswd")), "not_found");
   });
 
+  it("takes a range or a condition that cannot be met for no bug", async (t) => {
+    const app = await injected(t, { webDir: await webDir(t) });
+    const range = await app.call("GET //favicon.svg", { headers: { range: "bytes=99999-" } });
+    assert.deepEqual([range.status, range.text], [200, "<svg/>"]);
+    const condition = await app.call("GET //favicon.svg", { headers: { "if-match": '"another"' } });
+    assert.deepEqual([condition.status, codeOf(condition)], [400, "bad_request"]);
+  });
+
   it("says how to build it when it is not built", async (t) => {
     const app = await injected(t, { webDir: join(tmpdir(), "no-such-directory") });
     const answer = await app.call("GET //", { headers: page });

@@ -49,12 +49,17 @@ function detailOf(failure: Failure): { detail?: string } {
   return failure.message === FAILURES[failure.code].title ? {} : { detail: failure.message };
 }
 
-/** An error that Fastify made about the request: a 4xx status with `FST_…`, or the code of a client that went away. */
+/**
+ * An error that Fastify or a plugin made about the request: a 4xx status with `FST_…`, with `expose` (made to be shown:
+ * an If-Match that fails for a file), or with the code of a client that went away.
+ */
 function isRefusal(error: unknown): error is Error & { statusCode: number } {
-  if (!(error instanceof Error) || !("statusCode" in error) || !("code" in error)) return false;
-  const { statusCode, code } = error;
-  const ofRequest = typeof statusCode === "number" && statusCode >= 400 && statusCode < 500;
-  return ofRequest && typeof code === "string" && (code.startsWith("FST_") || code === "ECONNRESET");
+  if (!(error instanceof Error) || !("statusCode" in error)) return false;
+  const { statusCode } = error;
+  if (typeof statusCode !== "number" || statusCode < 400 || statusCode >= 500) return false;
+  if ("expose" in error && error.expose === true) return true;
+  const code = "code" in error && typeof error.code === "string" ? error.code : "";
+  return code.startsWith("FST_") || code === "ECONNRESET";
 }
 
 export function sendProblem(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {

@@ -42,6 +42,8 @@ export function createHttpServer(deps: HttpDeps): FastifyInstance {
     bodyLimit: deps.bodyBytes,
     requestTimeout: REQUEST_MS,
     keepAliveTimeout: KEEP_ALIVE_MS,
+    // Java's HttpClient and curl --http2 offer h2c with every request: an offer that HTTP lets us pass over.
+    http: { shouldUpgradeCallback: ({ headers }) => headers.upgrade?.toLowerCase() === "websocket" },
     return503OnClosing: false,
     requestIdHeader: false,
     genReqId: () => newId(deps.now()),

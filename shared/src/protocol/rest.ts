@@ -163,7 +163,7 @@ export type PatchPaperBody = z.infer<typeof PatchPaperBody>;
 /** `limit` 1-100 (default 20) and the opaque `cursor` of the page before. */
 export const ListQuery = z.strictObject({
   limit: z.coerce.number().int().min(1).max(LIMITS.pageSize.max).default(LIMITS.pageSize.default),
-  cursor: z.string().max(200).optional(),
+  cursor: z.string().min(1).max(200).optional(),
 });
 /** A page of a list; `nextCursor` is null on the last one. */
 export interface Page<Item> {

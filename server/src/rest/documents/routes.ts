@@ -84,5 +84,10 @@ function render(document: {
     name.kind === "board"
       ? { cards: doc.getMap("cards").toJSON() }
       : { md: md(), meta: doc.getMap("meta").toJSON() };
-  return [JSON_TYPE, JSON.stringify({ name: formatDocumentName(name), ...content })];
+  return [JSON_TYPE, JSON.stringify({ name: formatDocumentName(name), ...content }, withoutBigInts)];
+}
+
+/** Yjs keeps any BigInt that a client puts into a map; JSON has none. */
+function withoutBigInts(_key: string, value: unknown): unknown {
+  return typeof value === "bigint" ? String(value) : value;
 }

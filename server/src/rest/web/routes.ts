@@ -18,6 +18,8 @@ export async function serveWeb(app: FastifyInstance, webDir: string): Promise<vo
       // Routes for the files that exist now; anything else is the not-found handler's.
       wildcard: false,
       cacheControl: false,
+      // Small files, read whole; a range that lies outside would be an error to answer.
+      acceptRanges: false,
       schemaHide: true,
       // Vite names what is in assets/ by its content.
       setHeaders: (reply, path) =>
