@@ -1,45 +1,12 @@
 import assert from "node:assert/strict";
-import { describe, it, type TestContext } from "node:test";
+import { describe, it } from "node:test";
 import { WebSocket } from "ws";
-import * as Y from "yjs";
-import type { CollabLimits } from "@scriptorium/collab";
 import { notesName, saved, until } from "./support/harness.ts";
-import { awareness, statuses, step1, update, type RawClient } from "./support/raw-client.ts";
-import { openStage, textUpdate, type, type Stage } from "./support/stage.ts";
+import { awareness, statuses, step1, update } from "./support/raw-client.ts";
+import { closedWith, crowd } from "./support/crowd.ts";
+import { openStage, textUpdate, type Stage } from "./support/stage.ts";
 import { writePresence } from "../src/presence.ts";
 import { authTokenMessage } from "../src/wire.ts";
-
-interface Crowd extends Stage {
-  /** Edits by both bystanders reach each other and the store; their sockets have not been touched. */
-  undisturbed(): Promise<void>;
-}
-
-/** A document with two people on it who must not notice what happens to the client under test. */
-async function crowd(t: TestContext, limits: Partial<CollabLimits>): Promise<Crowd> {
-  const stage = await openStage(t, { limits });
-  const ada = stage.provider("ada");
-  const bo = stage.yjs("bo");
-  const equal = (): boolean => ada.text.toJSON() === bo.text.toJSON();
-  await saved(ada);
-  await until(() => bo.provider.synced, "bo is synced");
-  return {
-    ...stage,
-    async undisturbed() {
-      const before = ada.text.length;
-      ada.text.insert(0, "a");
-      bo.text.insert(bo.text.length, "b");
-      await saved(ada);
-      await until(() => ada.text.length === before + 2 && equal(), "the bystanders see each other's edits");
-      assert.deepEqual([...ada.closes, ...bo.closes], []);
-      assert.equal(await stage.freshText(), ada.text.toJSON());
-    },
-  };
-}
-
-async function closedWith(client: RawClient, code: number): Promise<void> {
-  await until(() => client.closed !== undefined, `closed with ${code}`);
-  assert.equal(client.closed?.code, code);
-}
 
 describe("limits on a client", () => {
   it("[LM1] messageBytes: a larger message closes its sender with 1009", async (t) => {
@@ -133,37 +100,6 @@ describe("limits on a client", () => {
     await closedWith(raw, 1009);
     await closedWith(bare, 1009);
     await stage.undisturbed();
-  });
-
-  it("[LM1] [LM2] messagesPerSecond: a burst is read more slowly, and nothing of it is lost", async (t) => {
-    const stage = await crowd(t, { messagesPerSecond: 100, messageBurst: 40 });
-    const carl = stage.provider("carl");
-    await saved(carl);
-    await type(
-      carl,
-      Array.from({ length: 150 }, (_, i) => `${i} `),
-    );
-    await saved(carl);
-    assert.deepEqual(carl.closes, []);
-    const text = await stage.freshText();
-    assert.equal(text, Array.from({ length: 150 }, (_, i) => `${i} `).join(""));
-    await stage.undisturbed();
-  });
-
-  it("[LM1] [LM2] floodMs: a client that goes on flooding is closed with 4529 and never served faster", async (t) => {
-    const stage = await crowd(t, { messagesPerSecond: 50, messageBurst: 20, floodMs: 1_000 });
-    const raw = await stage.rawCollab();
-    const doc = new Y.Doc();
-    doc.on("update", (bytes: Uint8Array) => raw.send(update(stage.name, bytes)));
-    for (let i = 0; i < 5_000; i += 1) doc.getText("md").insert(0, `${i} `.padEnd(200));
-    await until(() => raw.closed !== undefined, "the flood is ended");
-    assert.equal(raw.closed?.code, 4529);
-    // 20 at once, 50 a second for 1 s and half a second of sweeping; one read of the socket may hold 200 more.
-    const served = statuses(raw, stage.name).length;
-    assert.ok(served < 1_500, `${served} of 5000 messages were served`);
-    await stage.undisturbed();
-    const kept = await stage.freshText();
-    assert.ok(kept.length >= served * 200, "what was acknowledged stays");
   });
 });
 
