@@ -76,6 +76,7 @@ function outsideFailure(ending: {
   }
   if (!report.complete) return `the process ended before its tests (exit code ${code})`;
   if (code !== 0 && report.failed === 0) return `an error outside of any test (exit code ${code})`;
+  if (report.passed + report.failed + report.skipped.length === 0) return "no test ran";
   return undefined;
 }
 

@@ -71,6 +71,14 @@ describe("the test runner", () => {
     assert.match(output, /breaks[\s\S]*the very reason/);
   });
 
+  it("takes a file whose suites hold no test for a failure", async () => {
+    await write("shared/test/a.test.ts", `${HEAD}describe("empty", () => {});`);
+    await write("shared/test/b.test.ts", PASSES);
+    const { code, output, lastLine } = await runTests();
+    assert.deepEqual([code, lastLine], [1, "1 passed, 1 failed, 0 skipped"]);
+    assert.match(output, /a\.test\.ts: no test ran/);
+  });
+
   it("lists what was skipped and why, and with CI=true fails for it", async () => {
     await write("shared/test/a.test.ts", `${PASSES}\n${SKIPS.slice(HEAD.length)}`);
     const here = await runTests();
