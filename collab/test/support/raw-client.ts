@@ -1,7 +1,7 @@
 import { connect, type Socket } from "node:net";
 import { randomBytes } from "node:crypto";
 import { WebSocket } from "ws";
-import { MESSAGE, SYNC } from "@scriptorium/shared";
+import { MESSAGE } from "@scriptorium/shared";
 import { readHeader, readInbound } from "../../src/inbound.ts";
 import { authTokenMessage, awarenessMessage, syncMessage } from "../../src/wire.ts";
 import { until } from "./harness.ts";
@@ -107,8 +107,6 @@ export function statuses(client: RawClient, address: string): boolean[] {
     return [data.at(-1) === 1];
   });
 }
-
-export { MESSAGE, SYNC };
 
 /** A TCP socket that completes the WebSocket handshake and can stop reading: nothing acknowledges on its behalf. */
 export interface TcpReader {

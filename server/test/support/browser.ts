@@ -16,7 +16,7 @@ export const noBrowser = existsSync(CHROMIUM)
 
 const BUILD = fileURLToPath(new URL("../../../scripts/build-web.ts", import.meta.url));
 /** A loaded machine is ten times slower than a quiet one. */
-export const PATIENCE_MS = 30_000;
+const PATIENCE_MS = 30_000;
 const POLL_MS = 40;
 
 export interface Look {
