@@ -23,8 +23,9 @@ describe("a start that is refused", () => {
     for (let i = 0; i < 3; i += 1) {
       const [told] = typists;
       const before = told?.promised.length ?? 0;
+      const second = spawnServer({ dir: site.dir }).then((started) => started.kill("SIGKILL"));
       await assert.rejects(
-        spawnServer({ dir: site.dir }),
+        second,
         /cannot start: DATA_DIR: another process has the data directory .* open; stop it, or set DATA_DIR/,
       );
       await until(() => (told?.promised.length ?? 0) > before + 10, "acknowledgements go on");

@@ -20,6 +20,8 @@ export function createLedger(): Ledger {
 
     constructor(url: string) {
       super(url);
+      // A provider that is destroyed while it connects has taken its own listener off by then.
+      this.on("error", () => undefined);
       this.on("message", (data: RawData) => {
         if (!isAcknowledgement(bytesOf(data))) return;
         const update = this.#sent.shift();
