@@ -6,6 +6,9 @@ import { noBrowser, openHouse, until, type House } from "./support/browser.ts";
 import { badgeOf, editorOf, textOf, toEnd, untilBadge, untilEqual } from "./support/browser-notes.ts";
 import { fillIn, sitTogether } from "./support/browser-people.ts";
 
+/** How Chromium logs that a tab learned from the server that its session has ended. */
+const SESSION_ENDED = /status of 401 .*\/auth\/refresh/;
+
 /** Only what the editor itself lets in: typing into it as a person would, mouse first. */
 async function tryToType(page: Page, text: string): Promise<void> {
   await editorOf(page).click();
@@ -123,6 +126,7 @@ describe("access to open notes", { skip: noBrowser }, () => {
     assert.equal((await databases(adaSeat.page)).length, 1);
     await until(async () => assert.equal((await databases(boSeat.page)).length, 1));
 
+    adaSeat.expectError(SESSION_ENDED);
     await adaSeat.page.getByTestId("account-menu-button").click();
     await adaSeat.page.getByTestId("log-out").click();
     for (const page of [adaSeat.page, otherTab]) await page.getByTestId("submit-login").waitFor();
@@ -142,6 +146,7 @@ describe("access to open notes", { skip: noBrowser }, () => {
 
   it("ends when the session is ended elsewhere", async () => {
     const { adaSeat, ada } = await sitTogether(house, server);
+    adaSeat.expectError(SESSION_ENDED);
     const elsewhere = await server.login(ada.user.username);
     const { items } = await elsewhere.call<{ items: { id: string; current: boolean }[] }>(
       "GET",

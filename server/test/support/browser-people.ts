@@ -18,7 +18,7 @@ export async function fillIn(page: Page, mode: "login" | "register", username: s
 }
 
 /** Signs in at an address; the client stays there. */
-export async function signIn(seat: Seat, person: Person, path = "/"): Promise<void> {
+export async function signIn(seat: Pick<Seat, "page">, person: Person, path = "/"): Promise<void> {
   await seat.page.goto(path);
   await fillIn(seat.page, "login", person.user.username);
 }
