@@ -50,11 +50,14 @@ export function createAdmission({ access, log, links, members }: AdmissionDeps):
   return {
     async renew(member, token) {
       const { link } = member;
+      const askedAt = changes;
       try {
         const identity = await access.identify(token, link.door);
         if (identity.userId !== member.identity.userId) throw new Failure("forbidden");
         for (const each of link.members.values()) each.identity = identity;
         link.renewed(identity);
+        // What was revoked while Access was asked was not yet this socket's to lose.
+        if (changes !== askedAt) await recheck(member);
       } catch (error) {
         if (error instanceof Failure) link.refuse(error.code, "token renewal");
         // The token that was shown first goes on to its own expiry; the client shows another when it reconnects.

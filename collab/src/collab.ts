@@ -8,7 +8,10 @@ export interface CollabDeps {
   readonly access: Access;
   readonly compactor: Compactor;
   readonly log: Log;
+  /** Unix ms: for what is stored and for the expiry of tokens. */
   readonly now: () => number;
+  /** Milliseconds that never jump, for durations; by default the process's own monotonic clock. */
+  readonly steady?: () => number;
   /** Whether this Origin header may open a socket; undefined when the client sent none (not a browser). */
   readonly allowOrigin: (origin: string | undefined, host: string | undefined) => boolean;
   readonly limits?: Partial<CollabLimits>;

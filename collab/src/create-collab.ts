@@ -27,13 +27,13 @@ export interface CollabCore extends Omit<Collab, "upgrade"> {
 /** Builds the room from its parts; free of sockets, which `adapters/ws-endpoint.ts` adds. */
 export function createCollabCore(deps: Omit<CollabDeps, "allowOrigin">): CollabCore {
   const limits: CollabLimits = { ...DEFAULT_LIMITS, ...deps.limits };
-  const { store, access, log, now } = deps;
+  const { store, access, log, now, steady = () => performance.now() } = deps;
   const counts = { resyncs: 0, refusedFrames: 0 };
   const flusher = new Flusher();
   const serial = createSerial();
-  const sockets = createSockets({ now, heartbeatMs: limits.heartbeatMs });
+  const sockets = createSockets({ steady, heartbeatMs: limits.heartbeatMs });
   const onWritable = (writable: boolean): void => switchWriting(members(), { writable, log });
-  const updateLog = new UpdateLog({ store, limits, now, log, onWritable });
+  const updateLog = new UpdateLog({ store, limits, now: steady, log, onWritable });
   const compaction = createCompaction({ ...deps, limits }, serial);
   const admission = createAdmission({ access, log, links: () => sockets.links, members: () => members() });
   const owner: RoomOwner & LinkOwner = {
@@ -41,6 +41,7 @@ export function createCollabCore(deps: Omit<CollabDeps, "allowOrigin">): CollabC
     log: updateLog,
     node: newId(now()),
     now,
+    steady,
     renew: (member, token) => void admission.renew(member, token),
     wantsCompaction: (room) => void compaction.run(room),
     countRefused: () => (counts.refusedFrames += 1),
@@ -85,7 +86,7 @@ export function createCollabCore(deps: Omit<CollabDeps, "allowOrigin">): CollabC
     stats: () => statsOf(parts),
     async stop(deadlineMs) {
       stopping = true;
-      await stopParts(parts, { log, deadline: now() + deadlineMs, now });
+      await stopParts(parts, { log, deadline: steady() + deadlineMs, steady });
       await deps.compactor.stop();
     },
   };
@@ -134,10 +135,10 @@ function statsOf({ updateLog, compaction, sockets, lobby, counts }: Parts): Coll
 /** Commit, close the sockets so that they do not all return at once, commit what came meanwhile. */
 async function stopParts(
   parts: Parts,
-  until: { log: Log; deadline: number; now: () => number },
+  until: { log: Log; deadline: number; steady: () => number },
 ): Promise<void> {
   const { updateLog, compaction, sockets, lobby } = parts;
-  const left = (): number => Math.max(0, until.deadline - until.now());
+  const left = (): number => Math.max(0, until.deadline - until.steady());
   for (const room of lobby.rooms.values()) room.settle();
   await within(updateLog.flushed(), left());
   await sockets.closeInSpread(left());

@@ -18,10 +18,14 @@ export interface Header {
   readonly start: number;
 }
 
+/** A document's name and a session's are far shorter. What is kept per address of a client must not be the client's size. */
+const ADDRESS_BYTES = 8 * 1024;
+
 /** The address and type of a message in the Hocuspocus dialect; undefined when malformed. */
 export function readHeader(data: Uint8Array): Header | undefined {
   return decoded(() => {
     const decoder = decoding.createDecoder(data);
+    if (decoding.peekVarUint(decoder) > ADDRESS_BYTES) return undefined;
     const address = decoding.readVarString(decoder);
     const start = decoder.pos;
     return { address, type: decoding.readVarUint(decoder), start };

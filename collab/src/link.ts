@@ -51,7 +51,10 @@ export interface OpenDocument {
 /** What a link tells the room that owns it. */
 export interface LinkOwner {
   readonly limits: CollabLimits;
+  /** Unix ms: for the expiry of tokens alone. */
   now(): number;
+  /** Milliseconds that never jump: for every duration. */
+  steady(): number;
   /** A message came for a document that this link has not opened: authentication, or queued behind it. */
   refused(link: Link, code: FailureCode, detail: string): void;
   flushSoon(link: Link): void;
@@ -105,7 +108,7 @@ export class Link {
     this.#owner = owner;
     this.#transport = transport;
     this.door = door;
-    this.openedAt = owner.now();
+    this.openedAt = owner.steady();
     this.lastSeenAt = this.openedAt;
     this.#tokens = owner.limits.messageBurst;
     this.#tokensAt = this.openedAt;
@@ -125,9 +128,11 @@ export class Link {
     else member.deliver(data);
   }
 
-  /** Hocuspocus closes: its own limits, or a frame that it could not read. */
+  /** Hocuspocus closes: its own limits or a frame that it could not read (4205), or its time-out (4408). */
   close(code?: number, reason?: string): void {
-    this.end(code === 4205 || code === 4408 ? 4400 : (code ?? 1000), reason ?? "");
+    if (code === 4205) return this.end(FAILURES.bad_request.close, reason ?? "");
+    if (code === 4408) return this.end(FAILURES.idle_timeout.close, reason ?? "");
+    this.end(code ?? 1000, reason ?? "");
   }
 
   // --- inbound ---
@@ -172,6 +177,8 @@ export class Link {
     }
     // Only authentication reaches Hocuspocus; all else waits here until the document is open.
     if (type !== MESSAGE.auth) return this.#queue(opening, data);
+    // Each costs a signature and questions to the store; what is queued is charged when it is read.
+    this.charge(1);
     if (readInbound(data, header.start) === undefined) return this.refuse("bad_request", "malformed token");
     // Hocuspocus looks names up in plain objects, where "constructor" would be found: it gets to see ours alone.
     if (!isDocumentAddress(address)) return this.#beforeOpen(permissionDeniedMessage(address, "forbidden"));
@@ -294,7 +301,7 @@ export class Link {
     if (!this.#pressed) return true;
     if (this.laggingSince !== undefined) return false;
     if (this.#transport.bufferedBytes <= this.#owner.limits.clientBufferBytes) return true;
-    this.laggingSince = this.#owner.now();
+    this.laggingSince = this.#owner.steady();
     return false;
   }
 
@@ -315,7 +322,7 @@ export class Link {
 
   /** The client gave a sign of life. */
   seen(): void {
-    this.lastSeenAt = this.#owner.now();
+    this.lastSeenAt = this.#owner.steady();
   }
 
   /** Token bucket: a client that is too fast is read more slowly, which loses nothing. */
@@ -331,17 +338,21 @@ export class Link {
     this.#transport.pause();
   }
 
-  /** Once a second or so: heartbeat, token expiry, stalled or silent clients, throttled readers. */
+  /** Once a second or so: heartbeat, token expiry, stalled or silent clients, throttled readers. `now` is the steady one. */
   sweep(now: number, heartbeat: boolean): void {
     const { limits } = this.#owner;
     if (this.#closed) return;
     // It is told why, in case it wakes up; the transport cuts the connection soon after.
-    if (this.laggingSince !== undefined && now - this.laggingSince > limits.stallMs)
+    // Asked here, too: answers and acknowledgements pile up as document traffic does, and nobody asks before those.
+    if (!this.hasRoom && now - (this.laggingSince ?? now) > limits.stallMs)
       return this.refuse("slow_consumer", "");
     if (this.identity === undefined) {
       if (now - this.openedAt > limits.authenticateMs) return this.#late();
-    } else if (now >= this.identity.expiresAt) return this.refuse("token_expired", "");
-    else this.#askForToken(now, this.identity.expiresAt);
+    } else {
+      const leftMs = this.identity.expiresAt - this.#owner.now();
+      if (leftMs <= 0) return this.refuse("token_expired", "");
+      this.#askForToken(leftMs);
+    }
     // A socket that we do not read ourselves cannot show that it lives.
     if (this.#throttledSince === undefined && now - this.lastSeenAt > limits.silenceMs)
       return this.refuse("idle_timeout", "");
@@ -364,8 +375,8 @@ export class Link {
   }
 
   /** Asks the provider for a newer token before the one it showed expires; y-websocket has no such message. */
-  #askForToken(now: number, expiresAt: number): void {
-    if (this.#tokenAsked || this.door === "yjs" || expiresAt - now > TOKEN_LEAD_MS) return;
+  #askForToken(leftMs: number): void {
+    if (this.#tokenAsked || this.door === "yjs" || leftMs > TOKEN_LEAD_MS) return;
     const [member] = this.members.values();
     if (member === undefined) return;
     this.#tokenAsked = true;

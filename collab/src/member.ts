@@ -142,6 +142,8 @@ export class Member implements OpenDocument, Occupant, Waiter {
   }
 
   #ask(why: "handshake" | "resume"): void {
+    if (this.#asked.length >= this.room.limits.pendingMessages)
+      return this.link.refuse("rate_limited", "too many questions without an answer");
     this.#asked.push(why);
     this.room.settle();
     const stateVector = Y.encodeStateVector(this.room.document);
@@ -295,7 +297,7 @@ export class Member implements OpenDocument, Occupant, Waiter {
   /** At most awarenessPerSecond; what comes faster is coalesced to the latest state of each client id. */
   #passPresence(): void {
     if (this.#presenceTimer !== undefined) return;
-    const now = this.room.now();
+    const now = this.room.steady();
     const wait = this.#presenceAt + 1000 / this.room.limits.awarenessPerSecond - now;
     if (wait > 0) {
       this.#presenceTimer = setTimeout(() => {

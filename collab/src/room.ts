@@ -10,12 +10,17 @@ import type { UpdateLog } from "./update-log.ts";
 import { isWellFormed } from "./well-formed.ts";
 import { frame } from "./wire.ts";
 
+const MAX_PRESENCE_CLOCK = 2 ** 31;
+
 /** What a room tells the lobby that owns it. */
 export interface RoomOwner {
   readonly limits: CollabLimits;
   readonly log: UpdateLog;
   readonly node: string;
+  /** Unix ms: for the time in a row. */
   now(): number;
+  /** Milliseconds that never jump: for every duration. */
+  steady(): number;
   renew(member: Occupant, token: string): void;
   /** Enough has been logged since the last compaction. */
   wantsCompaction(room: Room): void;
@@ -116,8 +121,8 @@ export class Room {
     return this.lastPosition > this.#owner.log.committed;
   }
 
-  now(): number {
-    return this.#owner.now();
+  steady(): number {
+    return this.#owner.steady();
   }
 
   renew(member: Occupant, token: string): void {
@@ -357,7 +362,9 @@ export class Room {
    * Binds a Yjs client id to the first member that shows it. Another person's id is refused; one's own can move. One id
    * for each member: what a y-websocket client sends back of people who have just left must not become a ghost.
    */
-  claim({ client, state }: PresenceEntry, member: Occupant): boolean {
+  claim({ client, clock, state }: PresenceEntry, member: Occupant): boolean {
+    // The clock is a count of changes. At the end of the integers it would hide who comes after with this client id.
+    if (clock > MAX_PRESENCE_CLOCK) return false;
     const owner = this.#owners.get(client);
     if (owner === member) return true;
     if (member.presenceClient !== undefined || state === "null") return false;

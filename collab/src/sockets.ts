@@ -15,12 +15,12 @@ export interface Sockets {
 }
 
 /** All open sockets, and the one timer that looks after them. */
-export function createSockets(deps: { now: () => number; heartbeatMs: number }): Sockets {
-  const { now, heartbeatMs } = deps;
+export function createSockets(deps: { steady: () => number; heartbeatMs: number }): Sockets {
+  const { steady, heartbeatMs } = deps;
   const links = new Set<Link>();
-  let lastHeartbeat = now();
+  let lastHeartbeat = steady();
   const sweeper = setInterval(() => {
-    const at = now();
+    const at = steady();
     const heartbeat = at - lastHeartbeat >= heartbeatMs;
     if (heartbeat) lastHeartbeat = at;
     for (const link of links) link.sweep(at, heartbeat);
@@ -34,9 +34,9 @@ export function createSockets(deps: { now: () => number; heartbeatMs: number }):
     async closeInSpread(leftMs) {
       const open = [...links];
       const spreadMs = Math.min(SPREAD_MS, leftMs / 3);
-      const started = now();
+      const started = steady();
       for (const [index, link] of open.entries()) {
-        const due = (index / open.length) * spreadMs - (now() - started);
+        const due = (index / open.length) * spreadMs - (steady() - started);
         if (due > 1) await new Promise((resolve) => setTimeout(resolve, due));
         link.refuse("restarting", "");
       }

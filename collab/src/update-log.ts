@@ -13,6 +13,7 @@ export interface Waiter {
 export interface UpdateLogDeps {
   readonly store: Pick<DocumentStore, "appendRows">;
   readonly limits: CollabLimits;
+  /** Milliseconds that never jump: a clock that is set back must not put off the next commit. */
   readonly now: () => number;
   readonly log: Log;
   /** The store has been failing for too long, or is back. */

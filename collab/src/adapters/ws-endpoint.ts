@@ -119,8 +119,14 @@ export function createCollab(deps: CollabDeps): Collab {
     });
     const link: Link = core.connect(new WsTransport(ws, socket), target);
     ws.on("message", (data: Buffer, binary: boolean) => {
-      if (binary) link.receive(data);
-      else link.refuse("bad_request", "text message");
+      if (!binary) return link.refuse("bad_request", "text message");
+      try {
+        link.receive(data);
+      } catch (error) {
+        // A bug of ours; thrown on, it would end the process and everybody's work with it.
+        deps.log.error({ err: error }, "a message could not be handled");
+        link.refuse("internal", "");
+      }
     });
     ws.on("pong", () => link.seen());
     socket.on("drain", () => link.drained());

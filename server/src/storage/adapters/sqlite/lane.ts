@@ -21,6 +21,7 @@ export interface LaneDeps {
   readonly start: () => Worker;
   readonly log: Log;
   readonly limits: LaneLimits;
+  /** Milliseconds that never jump. */
   readonly now?: () => number;
 }
 
@@ -65,6 +66,7 @@ type LaneState =
   | { readonly kind: "up"; readonly worker: Worker; readonly exited: Promise<void> }
   | { readonly kind: "stopped" };
 
+const steady = (): number => performance.now();
 const NO_CARGO: Cargo = { bytes: 0 };
 
 export function createLane<Calls>(deps: LaneDeps): Lane<Calls> {
@@ -137,7 +139,7 @@ class ThreadLane<Calls> implements Lane<Calls> {
 
   /** The thread to send to; throws when there is none or it has too much to do. */
   #worker(bytes: number): Worker {
-    const { limits, name, log, now = Date.now } = this.#deps;
+    const { limits, name, log, now = steady } = this.#deps;
     if (this.#waiting.size >= limits.queuedCalls || this.#queuedBytes + bytes > limits.queuedBytes) {
       throw new Failure("overloaded", `${this.#waiting.size} calls wait for the store's ${name}`);
     }
@@ -188,7 +190,7 @@ class ThreadLane<Calls> implements Lane<Calls> {
   }
 
   #bury(cause: unknown): void {
-    const { name, log, limits, now = Date.now } = this.#deps;
+    const { name, log, limits, now = steady } = this.#deps;
     const { commits, storedBytes } = this.stats();
     this.#past = { commits, storedBytes };
     this.#present = { commits: 0, storedBytes: 0 };
