@@ -54,7 +54,8 @@ export function createSessions(deps: SessionsDeps): Sessions {
     deps.onEnded(sessionId);
     await sessions.remove(sessionId);
   };
-  const ofUser = (userId: string) => sessions.find({ where: { userId }, limit: SESSIONS_PER_USER * 2 });
+  const ofUser = (userId: string, page: { after?: string } = {}) =>
+    sessions.find({ where: { userId }, limit: SESSIONS_PER_USER * 2, ...page });
 
   return {
     open: async ({ userId, device, ip }) => {
@@ -83,7 +84,8 @@ export function createSessions(deps: SessionsDeps): Sessions {
       await end(sessionId);
     },
     revokeOthers: async (userId, keep) => {
-      for (const session of await ofUser(userId)) if (session.id !== keep) await end(session.id);
+      for await (const session of everyOne((page) => ofUser(userId, page)))
+        if (session.id !== keep) await end(session.id);
     },
     state: (sessionId) => cache.state(sessionId),
   };
@@ -97,6 +99,15 @@ export function createSessions(deps: SessionsDeps): Sessions {
       if (error instanceof Failure && error.code === "session_revoked") await end(family);
       throw error;
     }
+  }
+}
+
+/** Sign-ins that race may open more sessions than one reading shows. */
+async function* everyOne(read: (page: { after?: string }) => Promise<SessionDoc[]>) {
+  let batch = await read({});
+  for (let last = batch.at(-1); last !== undefined; last = batch.at(-1)) {
+    yield* batch;
+    batch = await read({ after: last.id });
   }
 }
 
