@@ -71,6 +71,30 @@ describe("tabs, reloads and reconnects", () => {
     assert.equal(await stage.freshText(), TEXT);
   });
 
+  it("[WP6] a client that comes back gets exactly what it missed, in either dialect", async (t) => {
+    const stage = await openStage(t);
+    const ada = stage.provider("ada");
+    const bo = stage.provider("bo");
+    const carl = stage.yjs("carl");
+    await type(ada, [TEXT]);
+    await saved(ada);
+    await until(() => bo.text.toJSON() === TEXT && carl.text.toJSON() === TEXT, "all see it");
+    bo.socket.disconnect();
+    carl.provider.disconnect();
+    await until(
+      () => bo.closes.length === 1 && stage.harness.collab.stats().sockets === 1,
+      "two are offline",
+    );
+    await type(ada, ["missed "]);
+    ada.text.delete(0, 8);
+    await saved(ada);
+    void bo.socket.connect();
+    carl.provider.connect();
+    await until(() => bo.text.toJSON() === "once missed ", "bo has it");
+    await until(() => carl.text.toJSON() === "once missed ", "carl has it");
+    assert.equal(await stage.freshText(), "once missed ");
+  });
+
   it("[SH3] offline edits of both dialects are merged on return and acknowledged once", async (t) => {
     const stage = await openStage(t);
     const ada = stage.provider("ada");
