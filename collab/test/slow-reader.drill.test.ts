@@ -53,7 +53,13 @@ describe("a reader that stops", () => {
   it("[LM3] costs at most its budget while 60 MB go by, and converges by one diff when it reads again", async (t) => {
     const clientBufferBytes = MB;
     const stage = await openStage(t, {
-      limits: { clientBufferBytes, documentBytes: 8 * MB, messageBytes: 16 * MB, stallMs: 600_000 },
+      limits: {
+        clientBufferBytes,
+        documentBytes: 8 * MB,
+        messageBytes: 16 * MB,
+        stallMs: 600_000,
+        commitPaceMs: 1,
+      },
       // Rows in memory would be the growth that is measured.
       store: { ...memoryDocumentStore(), appendRows: async () => undefined },
     });
@@ -100,7 +106,7 @@ describe("a reader that stops", () => {
   it("[LM3] asks for the whole document again and again in vain", async (t) => {
     const clientBufferBytes = MB;
     const stage = await openStage(t, {
-      limits: { clientBufferBytes, messageBurst: 1_000, stallMs: 600_000 },
+      limits: { clientBufferBytes, messageBurst: 1_000, stallMs: 600_000, commitPaceMs: 1 },
     });
     const writer = stage.provider("ada");
     writer.text.insert(0, "x".repeat(2 * MB));
@@ -121,20 +127,27 @@ describe("a reader that stops", () => {
 
   it("[LM4] is closed with 4508 when it does not drain", async (t) => {
     const stage = await openStage(t, {
-      limits: { clientBufferBytes: 200_000, messageBytes: 16 * MB, documentBytes: 16 * MB, stallMs: 700 },
+      limits: {
+        clientBufferBytes: 200_000,
+        messageBytes: 16 * MB,
+        documentBytes: 16 * MB,
+        stallMs: 700,
+        commitPaceMs: 1,
+      },
     });
     const { collab, logged } = stage.harness;
     const writer = stage.provider("ada");
     await saved(writer);
     const reader = await stoppedReader(stage, "yjs");
     const gone = await stoppedReader(stage, "collab");
-    await paste(writer, 20 * MB, () => undefined);
-    await until(
-      () => logged.filter((line) => Reflect.get(line.fields, "code") === "slow_consumer").length === 2,
-      "both are refused",
-    );
-    // One wakes up and learns why; of the other nothing is kept.
-    reader.read();
+    const refused = (): boolean =>
+      logged.filter((line) => Reflect.get(line.fields, "code") === "slow_consumer").length === 2;
+    const wakeUp = async (): Promise<void> => {
+      await until(refused, "both are refused");
+      // One wakes up and learns why; of the other nothing is kept.
+      reader.read();
+    };
+    await Promise.all([paste(writer, 20 * MB, () => undefined), wakeUp()]);
     await until(() => reader.closeCode !== undefined, "the close frame arrives");
     assert.equal(reader.closeCode, 4508);
     await until(() => collab.stats().sockets === 1, "both sockets are gone");
