@@ -73,35 +73,34 @@ async function oneTabAtATime<Result>(work: () => Promise<Result>): Promise<Resul
 let renewal: Promise<Session> | undefined;
 
 /** A session whose access token is not `stale`; asks the server only when no other tab has done so meanwhile. */
-function renew(stale: string): Promise<Session> {
+function renew(stale: Session): Promise<Session> {
   renewal ??= oneTabAtATime(() => renewNow(stale)).finally(() => {
     renewal = undefined;
   });
   return renewal;
 }
 
-async function renewNow(stale: string): Promise<Session> {
+/** What is kept by now, when it is still this person's; shown in any case. Another may have signed in in another tab. */
+function keptFor(who: User): Session {
   const now = stored();
-  if (now === null) throw new ApiFailure("unauthenticated");
-  if (now.accessToken !== stale) {
-    adopt(now);
-    return now;
-  }
+  adopt(now);
+  if (now?.user.id !== who.id) throw new ApiFailure("unauthenticated");
+  return now;
+}
+
+async function renewNow(stale: Session): Promise<Session> {
+  const { accessToken: token, refreshToken } = keptFor(stale.user);
+  if (token !== stale.accessToken) return keptFor(stale.user);
   try {
-    signInWith(
-      await send<TokenPair>({
-        method: "POST",
-        path: "/auth/refresh",
-        body: { refreshToken: now.refreshToken },
-      }),
-    );
+    const pair = await send<TokenPair>({ method: "POST", path: "/auth/refresh", body: { refreshToken } });
+    // Nobody may be brought back who has signed out while the server was asked.
+    if (keptFor(stale.user).refreshToken === refreshToken) signInWith(pair);
   } catch (error) {
-    if (error instanceof ApiFailure && error.signedOut) endSession();
+    const refused = error instanceof ApiFailure && error.signedOut;
+    if (refused && stored()?.refreshToken === refreshToken) endSession();
     throw error;
   }
-  const renewed = current.peek();
-  if (renewed === null) throw new ApiFailure("unauthenticated");
-  return renewed;
+  return keptFor(stale.user);
 }
 
 /** A token that is good for at least a minute. `refused`: one that the server has just turned down. */
@@ -109,7 +108,7 @@ export async function accessToken(refused?: string): Promise<string> {
   const now = current.peek();
   if (now === null) throw new ApiFailure("unauthenticated");
   const fresh = now.accessToken !== refused && now.expiresAtMs - Date.now() > RENEW_BEFORE_MS;
-  return fresh ? now.accessToken : (await renew(now.accessToken)).accessToken;
+  return fresh ? now.accessToken : (await renew(now)).accessToken;
 }
 
 /** Ends the session here and on the server, and deletes this person's data from this device. */
