@@ -43,7 +43,19 @@ describe("registering", () => {
       const answer = await app.call("POST /auth/register", { body: { username, password: PASSWORD } });
       assert.equal(codeOf(answer), "username_taken", username);
     }
-    await app.register("研究者");
+    for (const name of ["研究者", "नमस्ते", "ไทยดี"])
+      assert.equal((await app.register(name)).user.username, name);
+  });
+
+  it("shows others no name that is invisible or turns their text round", async (t) => {
+    const app = await injected(t);
+    const { accessToken: token } = await app.register();
+    const rename = async (displayName: string) =>
+      (await app.call("PATCH /users/me", { token, body: { displayName } })).status;
+    for (const name of ["\u200b", "\u202eada", "a\nb", "a\u0000b", "\ud800x"])
+      assert.equal(await rename(name), 400, JSON.stringify(name));
+    for (const name of ["Ada King-Lovelace", "李雷", "👩‍🔬 Lab", "مريم", "?"])
+      assert.equal(await rename(name), 200, name);
   });
 
   it("lets one of ten who race for a name have it", async (t) => {

@@ -5,6 +5,12 @@ import { passwordProblem, usernameProblem } from "../src/session/credentials.ts"
 import { deviceName } from "../src/session/device-name.ts";
 import { initials } from "../src/ui/initials.ts";
 
+test("a user name may be of any script, with its vowels", () => {
+  for (const name of ["ada", "李雷", "नमस्ते", "ไทยดี"])
+    assert.equal(usernameProblem(name, en.auth), undefined, name);
+  assert.equal(usernameProblem("a b", en.auth), en.auth.usernameChars);
+});
+
 test("initials are the first letters of the first and last word, or the first character", () => {
   const cases = {
     "Ada King Lovelace": "AL",

@@ -22,7 +22,10 @@ const Time = z.iso.datetime();
 const shortText = z.string().trim().max(LIMITS.fieldChars);
 const textList = z.array(z.string().trim().min(1).max(LIMITS.listItemChars)).max(LIMITS.listItems);
 
-/** NFKC; letters, digits, `_` and `-` of any script, so that Chinese names work. Unique without regard to case. */
+/**
+ * NFKC; letters with their marks (Hindi and Thai vowels are marks), digits, `_` and `-` of any script. Unique without
+ * regard to case.
+ */
 export const Username = z
   .string()
   .transform((value) => value.normalize("NFKC").trim())
@@ -31,8 +34,16 @@ export const Username = z
       .string()
       .min(LIMITS.usernameChars.min)
       .max(LIMITS.usernameChars.max)
-      .regex(/^[\p{L}\p{N}_-]+$/u, "letters, digits, _ and - only"),
+      .regex(/^[\p{L}\p{N}_-][\p{L}\p{M}\p{N}_-]*$/u, "letters, digits, _ and - only"),
   );
+/** What others see at carets and in lists: something visible, and nothing that breaks or turns round the text beside it. */
+const DisplayName = z
+  .string()
+  .trim()
+  .min(1)
+  .max(LIMITS.displayNameChars)
+  .regex(/^[^\p{Cc}\p{Cs}\u202A-\u202E\u2066-\u2069]*$/u, "no control characters")
+  .regex(/[\p{L}\p{N}\p{P}\p{S}]/u, "at least one visible character");
 const Password = z.string().min(LIMITS.passwordChars.min).max(LIMITS.passwordChars.max);
 
 export const User = z.object({
@@ -73,7 +84,7 @@ export type Session = z.infer<typeof Session>;
 
 export const PatchMeBody = z.strictObject({
   username: Username.optional(),
-  displayName: z.string().trim().min(1).max(LIMITS.displayNameChars).optional(),
+  displayName: DisplayName.optional(),
   /** Required with newPassword, and with username: credentials change only with the old password. */
   oldPassword: z.string().max(LIMITS.passwordChars.max).optional(),
   newPassword: Password.optional(),

@@ -3,8 +3,8 @@ import { LIMITS } from "../limits.ts";
 
 type AuthTexts = Messages["auth"];
 
-/** Letters, digits, _ and - of any script: the rule of `Username` in shared/protocol/rest.ts. */
-const USERNAME = /^[\p{L}\p{N}_-]+$/u;
+/** Letters with their marks, digits, _ and - of any script: the rule of `Username` in shared/protocol/rest.ts. */
+const USERNAME = /^[\p{L}\p{N}_-][\p{L}\p{M}\p{N}_-]*$/u;
 
 /** What is wrong with a user name that someone wants to register, in words; undefined when it is fine. */
 export function usernameProblem(value: string, text: AuthTexts): string | undefined {
