@@ -68,7 +68,7 @@ async function writeAndCut(t: TestContext, dir: string): Promise<Scene> {
   }
   const lengthBefore = statSync(join(live, WAL)).size;
   const promisedBefore = new Map(typists.map((typist) => [typist, [...typist.promised]]));
-  for (let i = 0; i < 120; i += 1) for (const typist of typists) typist.type();
+  for (let i = 0; i < 70; i += 1) for (const typist of typists) typist.type();
   await settled();
   for (const file of [DATABASE, WAL]) copyFileSync(join(live, file), join(cut, file));
   for (const typist of typists) typist.destroy();

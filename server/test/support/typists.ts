@@ -16,6 +16,8 @@ export interface Typist {
   readonly words: readonly Word[];
   /** Updates that the server acknowledged, oldest first; none in the dialect that has no acknowledgements. */
   readonly promised: readonly Uint8Array[];
+  /** All of `promised` as one update. */
+  promisedSum(): Uint8Array;
   /** Close codes so far. */
   readonly closes: readonly number[];
   /** Notices (collab.ts in shared) so far. */
@@ -53,6 +55,8 @@ export interface TypistOptions {
 
 const RECONNECT_MS = 40;
 const REMOVES = 0.12;
+/** The update of a document without content. */
+const NOTHING = Uint8Array.of(0, 0);
 
 /** A @hocuspocus/provider on a socket of its own. */
 export function openHocuspocus(options: TypistOptions): Typist & { readonly provider: HocuspocusProvider } {
@@ -173,8 +177,13 @@ function typist({ name, document, random }: TypistOptions, client: Client): Typi
   const words: Word[] = [];
   let timer: NodeJS.Timeout | undefined;
   let counted = 0;
-  let acknowledgedClock = 0;
+  let sum: Uint8Array = NOTHING;
 
+  const promisedSum = (): Uint8Array => {
+    if (counted < promised.length) sum = Y.mergeUpdates([sum, ...promised.slice(counted)]);
+    counted = promised.length;
+    return sum;
+  };
   /** Words are never split: everybody types between them. */
   const place = (): number => {
     const current = text.toJSON();
@@ -212,12 +221,10 @@ function typist({ name, document, random }: TypistOptions, client: Client): Typi
     get settled() {
       return client.isSettled();
     },
+    promisedSum,
     acknowledgedWords: () => {
-      for (; counted < promised.length; counted += 1) {
-        const update = promised[counted] ?? new Uint8Array();
-        acknowledgedClock = Math.max(acknowledgedClock, Y.parseUpdateMeta(update).to.get(doc.clientID) ?? 0);
-      }
-      return words.filter((word) => word.end <= acknowledgedClock);
+      const clock = Y.parseUpdateMeta(promisedSum()).to.get(doc.clientID) ?? 0;
+      return words.filter((word) => word.end <= clock);
     },
     type,
     startTyping: (everyMs) => {
