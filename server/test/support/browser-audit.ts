@@ -5,7 +5,7 @@ import type { Page } from "playwright-core";
 /** What a machine can say about a screen: accessibility, and whether it fits a narrow window. */
 
 const STANDARDS = ["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa"];
-export const NARROW = { width: 360, height: 740 };
+const NARROW = { width: 360, height: 740 };
 
 interface Violation {
   readonly rule: string;
