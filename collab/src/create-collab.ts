@@ -46,12 +46,7 @@ export function createCollabCore(deps: Omit<CollabDeps, "allowOrigin">): CollabC
     wantsCompaction: (room) => void compaction.run(room),
     countRefused: () => (counts.refusedFrames += 1),
     countResync: () => (counts.resyncs += 1),
-    failed(room, error) {
-      log.error(
-        { err: error, document: room.document.name },
-        "a document failed in memory; it is loaded again",
-      );
-    },
+    failed: (room, error) => tellFailed(room, { error, log }),
     flushSoon: (link) => flusher.soon(link),
     flushWithTurn: (link) => flusher.withTurn(link),
     refused(link, code, detail) {
@@ -94,6 +89,10 @@ export function createCollabCore(deps: Omit<CollabDeps, "allowOrigin">): CollabC
 
 function* membersOf(rooms: Iterable<Room>): Iterable<Occupant> {
   for (const room of rooms) yield* room.members;
+}
+
+function tellFailed(room: Room, { error, log }: { error: unknown; log: Log }): void {
+  log.error({ err: error, document: room.document.name }, "a document failed in memory; it is loaded again");
 }
 
 /** The store has been failing for too long, or is back: every writer is told, in place. */

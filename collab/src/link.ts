@@ -343,22 +343,21 @@ export class Link {
     const { limits } = this.#owner;
     if (this.#closed) return;
     // It is told why, in case it wakes up; the transport cuts the connection soon after.
-    // Asked here, too: answers and acknowledgements pile up as document traffic does, and nobody asks before those.
-    if (!this.hasRoom && now - (this.laggingSince ?? now) > limits.stallMs)
-      return this.refuse("slow_consumer", "");
+    if (this.#stalled(now)) return this.refuse("slow_consumer", "");
     if (this.identity === undefined) {
       if (now - this.openedAt > limits.authenticateMs) return this.#late();
-    } else {
-      const leftMs = this.identity.expiresAt - this.#owner.now();
-      if (leftMs <= 0) return this.refuse("token_expired", "");
-      this.#askForToken(leftMs);
-    }
+    } else if (this.#expired(this.identity)) return this.refuse("token_expired", "");
     // A socket that we do not read ourselves cannot show that it lives.
     if (this.#throttledSince === undefined && now - this.lastSeenAt > limits.silenceMs)
       return this.refuse("idle_timeout", "");
     if (heartbeat) this.#beat();
     if (this.laggingSince !== undefined && this.bufferedBytes === 0) this.drained();
     this.#unthrottle(now);
+  }
+
+  /** `hasRoom` is asked here, too: answers and acknowledgements pile up like document traffic, and nobody asks before those. */
+  #stalled(now: number): boolean {
+    return !this.hasRoom && now - (this.laggingSince ?? now) > this.#owner.limits.stallMs;
   }
 
   /** No document was opened in time: the client's fault, unless it has shown a token and waits for our answer. */
@@ -374,13 +373,15 @@ export class Link {
     this.write(this.door === "yjs" ? EMPTY_AWARENESS_FRAME : PING_FRAME);
   }
 
-  /** Asks the provider for a newer token before the one it showed expires; y-websocket has no such message. */
-  #askForToken(leftMs: number): void {
-    if (this.#tokenAsked || this.door === "yjs" || leftMs > TOKEN_LEAD_MS) return;
+  /** Also asks the provider for a newer token before this one expires; y-websocket has no such message. */
+  #expired({ expiresAt }: Identity): boolean {
+    const leftMs = expiresAt - this.#owner.now();
     const [member] = this.members.values();
-    if (member === undefined) return;
-    this.#tokenAsked = true;
-    member.askForToken();
+    if (leftMs > 0 && leftMs <= TOKEN_LEAD_MS && !this.#tokenAsked && this.door === "collab") {
+      this.#tokenAsked = member !== undefined;
+      member?.askForToken();
+    }
+    return leftMs <= 0;
   }
 
   /** A token was shown. One that ends before the token we know, as for another document, changes nothing. */
