@@ -82,7 +82,7 @@ describe("compaction", () => {
             if (ended !== undefined) break;
           }
         }),
-        { numRuns: 25, seed: 20_260_201 },
+        { numRuns: 15, seed: 20_260_201 },
       );
     });
   }
@@ -109,7 +109,7 @@ describe("compaction", () => {
           JSON.stringify(outcomes.map(({ outcome }) => outcome)),
         );
       }),
-      { numRuns: 150, seed: 20_260_202 },
+      { numRuns: 60, seed: 20_260_202 },
     );
   });
 
