@@ -4,7 +4,7 @@
 set -euo pipefail
 
 readonly packages=(redis-server chromium fonts-noto-cjk docker.io)
-readonly node_major=18 # the oldest Node whose npm can install the Node 24 that package-lock.json pins
+readonly node_major=20 # the oldest Node whose npm can install the Node 24 that package-lock.json pins
 
 say() { printf 'provision: %s\n' "$1"; }
 fail() {

@@ -40,10 +40,8 @@ export class Flusher {
     this.#turn = undefined;
     const links = this.#soon;
     this.#soon = [];
-    for (const link of links) {
-      link.scheduled = false;
-      this.#write(link, link.takeOutbox());
-    }
+    for (const link of links) link.scheduled = false;
+    for (const link of links) this.#write(link, link.takeOutbox());
     this.#first = undefined;
     this.#second = undefined;
     this.#joined = undefined;

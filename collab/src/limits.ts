@@ -5,7 +5,8 @@ export interface CollabLimits {
   /** Encoded size of a document; an update that would pass it closes its sender with 4413. */
   readonly documentBytes: number;
   /** Sustained document messages per second and connection; above, the socket is read no faster than this. A presence
-   * message counts for a fiftieth, because y-websocket clients send everybody's presence back. */
+   * message counts for a fiftieth, because y-websocket clients send everybody's presence back; and every 256 KB count
+   * for a message more. */
   readonly messagesPerSecond: number;
   /** Messages that may come at once before the rate applies. */
   readonly messageBurst: number;
@@ -53,8 +54,6 @@ export interface CollabLimits {
   readonly deltaRatio: number;
   /** Age at which a part that no head names is swept. */
   readonly orphanMs: number;
-  /** A document with no clients stays loaded this long. */
-  readonly lingerMs: number;
 }
 
 export const DEFAULT_LIMITS: CollabLimits = {
@@ -85,5 +84,4 @@ export const DEFAULT_LIMITS: CollabLimits = {
   deltas: 16,
   deltaRatio: 0.5,
   orphanMs: 3_600_000,
-  lingerMs: 0,
 };

@@ -41,8 +41,9 @@ export function createLineage({ store, lobby, log, serial, compaction }: Lineage
       if (room !== undefined) {
         room.settle();
         room.ended = true;
-        await log.flushed();
       }
+      // Also for a room that failed and is gone: its last rows must not come after its lineage.
+      await log.flushed();
       const state = room?.fullState() ?? (await stored(document)).state;
       const retired = Y.decodeStateVector(Y.encodeStateVectorFromUpdate(state)).keys();
       try {

@@ -21,6 +21,8 @@ import {
   syncStatusMessage,
 } from "./wire.ts";
 
+/** What a large message costs of the message rate, beside the message itself. */
+const BYTES_PER_MESSAGE = 256 * 1024;
 /** What a presence message costs of the message rate; see limits.ts. */
 const PRESENCE_COST = 0.02;
 
@@ -42,8 +44,6 @@ export class Member implements OpenDocument, Occupant, Waiter {
   /** Sync step 1 was answered: from here on broadcasts complete the client's state. */
   #synced = false;
   /** Updates that came before sync step 1: typed while the provider was fetching its token. */
-  #early: Uint8Array[] = [];
-  #earlyBytes = 0;
   /** What the client had when the first broadcast was withheld from it. */
   #missingSince: Uint8Array | undefined;
   /** The latest state vector that the client sent while it was over its budget: answered when it has drained. */
@@ -88,7 +88,7 @@ export class Member implements OpenDocument, Occupant, Waiter {
   receive(data: Uint8Array, start: number): void {
     const message = readInbound(data, start);
     if (message === undefined) return this.link.refuse("bad_request", "malformed or unknown message");
-    this.link.charge(message.type === "awareness" ? PRESENCE_COST : 1);
+    this.link.charge((message.type === "awareness" ? PRESENCE_COST : 1) + data.length / BYTES_PER_MESSAGE);
     this.#handle(message);
   }
 
@@ -126,19 +126,6 @@ export class Member implements OpenDocument, Occupant, Waiter {
     this.#ask("handshake");
     // A reader that asks many times in one chunk of bytes must not queue as many answers.
     if (reply.length > ANSWER_BYTES) this.link.flush();
-    const early = this.#early;
-    this.#early = [];
-    for (const update of early) this.#receiveUpdate(update, "update");
-  }
-
-  /** Only step 1 tells the lineage of the client's copy, and nothing of a replaced one may be merged. */
-  #hold(update: Uint8Array): void {
-    const { pendingBytes, pendingMessages } = this.room.limits;
-    this.#earlyBytes += update.length;
-    if (this.#earlyBytes > pendingBytes || this.#early.length >= pendingMessages)
-      return this.link.refuse("rate_limited", "too much before sync step 1");
-    // A copy: ws hands out views of its read buffer.
-    this.#early.push(Uint8Array.from(update));
   }
 
   #ask(why: "handshake" | "resume"): void {
@@ -153,7 +140,9 @@ export class Member implements OpenDocument, Occupant, Waiter {
   #receiveUpdate(update: Uint8Array, kind: "step2" | "update"): void {
     if (!this.#synced) {
       if (kind === "step2") return this.link.refuse("bad_request", "an answer to nothing");
-      return this.#hold(update);
+      // Only step 1 tells the lineage of the client's copy. What was typed before it comes again with the answer to our
+      // own step 1, and the provider starts to count there: an acknowledgement now would be taken for that one's.
+      return;
     }
     const resumed = kind === "step2" && this.#asked.shift() === "resume";
     const reason = this.readOnly;

@@ -102,13 +102,16 @@ export async function compose(config: Config, deps: ComposeDeps): Promise<App> {
       draining = true;
       deletions.stop();
       // The reverse of the start: no new connections, then the sockets, then the rest of HTTP, then the store.
-      const httpClosed = app.close();
-      await collab.stop(config.DRAIN_MS * (1 - AFTER_SOCKETS));
-      const cut = setTimeout(() => app.server.closeAllConnections(), (config.DRAIN_MS * AFTER_SOCKETS) / 2);
-      await httpClosed;
+      let cut: NodeJS.Timeout | undefined;
+      const socketsClosed = collab.stop(config.DRAIN_MS * (1 - AFTER_SOCKETS)).finally(() => {
+        cut = setTimeout(() => app.server.closeAllConnections(), (config.DRAIN_MS * AFTER_SOCKETS) / 2);
+      });
+      // Best effort: whatever fails on the way, the store is closed, and the failure is reported after that.
+      const ended = await Promise.allSettled([socketsClosed, app.close()]);
       clearTimeout(cut);
-      await compactor.stop();
+      await Promise.allSettled([compactor.stop()]);
       await deps.store.close();
+      for (const end of ended) if (end.status === "rejected") throw end.reason;
     },
   };
 }
