@@ -124,7 +124,7 @@ async function freePort(): Promise<number> {
 let shared: Promise<MongoServer> | undefined;
 
 /** The address of a database that nobody else uses; `drop` removes it. */
-export async function freshDatabase(): Promise<{ readonly url: string; drop(): Promise<void> }> {
+export async function freshDatabase(): Promise<{ readonly url: string; readonly drop: () => Promise<void> }> {
   if (MONGODB_URL === undefined) shared ??= startMongo();
   const server = new URL(MONGODB_URL ?? (await shared)?.url ?? "");
   server.pathname = `/scriptorium-test-${newId()}`;

@@ -32,7 +32,7 @@ export function mongoCollections(deps: CollectionsDeps): OpenCollection {
 interface Place {
   readonly table: Table<Fields>;
   /** Resolves when the unique keys hold. */
-  ready(): Promise<unknown>;
+  readonly ready: () => Promise<unknown>;
 }
 
 function openTable<T extends Doc>(spec: CollectionSpec, gate: Gate, { table, ready }: Place): Collection<T> {
@@ -47,7 +47,7 @@ function openTable<T extends Doc>(spec: CollectionSpec, gate: Gate, { table, rea
 
     async get(id) {
       const found = await gate.run(() => table.findOne({ _id: id }));
-      return found === null ? undefined : toDoc<T>(found);
+      return found === null ? undefined : toDoc(found);
     },
 
     async find({ where, after, descending, limit }) {
@@ -63,14 +63,14 @@ function openTable<T extends Doc>(spec: CollectionSpec, gate: Gate, { table, rea
           .limit(limit)
           .toArray(),
       );
-      return found.map((fields) => toDoc<T>(fields));
+      return found.map((fields) => toDoc(fields));
     },
 
     async patch(id, given) {
       const [fields, bytes] = toFields(given);
       await ready();
       const patched = await gate.run(() => patch(table, id, fields), { writes: bytes });
-      return typeof patched === "string" ? patched : toDoc<T>(patched);
+      return typeof patched === "string" ? patched : toDoc(patched);
     },
 
     async remove(id) {
@@ -172,7 +172,7 @@ function toValue(value: unknown): unknown {
   return typeof value === "object" && value !== null ? { json: JSON.stringify(value) } : value;
 }
 
-function toDoc<T extends Doc>({ _id, ...fields }: Fields): T {
+function toDoc({ _id, ...fields }: Fields) {
   const plain = Object.entries(fields).map(([name, value]) => [name, fromValue(value)]);
   return Object.fromEntries([["id", _id], ...plain]);
 }
