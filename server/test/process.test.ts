@@ -93,30 +93,12 @@ describe("the process", { timeout: 60_000 }, () => {
     assertPlain(await start(dir, {}), /COLLAB_SPEED: there is no such setting/);
   });
 
-  it("refuses a MongoDB that is not there, or is none, in one line without user and password", async (t) => {
+  it("refuses a MongoDB that does not answer, in one line without user and password", async (t) => {
     const dir = await tempDir(t);
-    const silent = createServer((socket) => socket.resume()).listen(0, "127.0.0.1");
-    await new Promise((resolve) => silent.once("listening", resolve));
-    t.after(() => silent.close());
-    const address = silent.address();
-    const port = typeof address === "object" && address !== null ? address.port : 0;
-    for (const [url, says] of [
-      [
-        "mongodb://bertha:s3cret%21@127.0.0.1:1/x",
-        /MONGODB_URL: no MongoDB server answers at 127\.0\.0\.1:1 /,
-      ],
-      [
-        `mongodb://127.0.0.1:${port}/x`,
-        new RegExp(`MONGODB_URL: no MongoDB server answers at 127.0.0.1:${port}`),
-      ],
-      ["mongodb://bertha:s3cret@!@127.0.0.1:1/x", /MONGODB_URL: is not a MongoDB address/],
-      ["mongodb://bertha:s3cret%21@127.0.0.1:1/x?speed=11", /MONGODB_URL: .*option speed is not supported/],
-      ["mysql://bertha:s3cret@127.0.0.1", /MONGODB_URL: must be a mongodb:/],
-    ] as const) {
-      const refused = await start(dir, { MONGODB_URL: url, LOG_LEVEL: "debug" });
-      assertPlain(refused, says);
-      assert.ok(!/s3cret|bertha/.test(refused.stderr), refused.stderr);
-    }
+    const url = "mongodb://bertha:s3cret%21@127.0.0.1:1/x";
+    const refused = await start(dir, { MONGODB_URL: url, LOG_LEVEL: "debug" });
+    assertPlain(refused, /MONGODB_URL: no MongoDB server answers at 127\.0\.0\.1:1 /);
+    assert.ok(!/s3cret|bertha/.test(refused.stderr), refused.stderr);
   });
 
   it("refuses an address in use and a directory it cannot use, in one line", async (t) => {

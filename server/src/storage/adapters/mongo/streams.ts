@@ -36,10 +36,7 @@ const ATTEMPTS = 3;
  * A trim therefore writes the floor before it deletes. Rows below the floor count for nothing, wherever they come from.
  */
 export function mongoStreams({ gate, entries, floors }: StreamsDeps): Streams {
-  const floorOf = async (stream: string): Promise<number> => {
-    const highest = await floors.findOne({ _id: below(stream) }, { sort: { _id: -1 } });
-    return highest === null ? 1 : lastNumber(highest._id);
-  };
+  const floorOf = (stream: string): Promise<number> => highestFloor(floors, stream);
 
   const isSeen = async (stream: string, op: string): Promise<boolean> => {
     const holder = await entries.findOne({ op }, { projection: { _id: 1 } });
@@ -101,6 +98,11 @@ export function mongoStreams({ gate, entries, floors }: StreamsDeps): Streams {
   };
 }
 
+async function highestFloor(floors: StreamsDeps["floors"], stream: string): Promise<number> {
+  const highest = await floors.findOne({ _id: below(stream) }, { sort: { _id: -1 } });
+  return highest === null ? 1 : lastNumber(highest._id);
+}
+
 /** Floors are inserted, never changed: two trims at once leave two, of which the higher counts. */
 async function trim(
   { entries, floors }: Pick<StreamsDeps, "entries" | "floors">,
@@ -109,7 +111,8 @@ async function trim(
 ): Promise<void> {
   const head = await entries.findOne({ _id: below(stream) }, { sort: { _id: -1 }, projection: { _id: 1 } });
   if (head === null) return;
-  const floor = Math.min(before, lastNumber(head._id));
+  // Not below what another trim has reached, whose deletes a crash may have cut short.
+  const floor = Math.max(Math.min(before, lastNumber(head._id)), await highestFloor(floors, stream));
   if (floor <= 1) return;
   const mark = `${stream}/${pathOf(floor)}`;
   await insertAll(floors, [{ _id: mark }]);
