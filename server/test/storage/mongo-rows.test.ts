@@ -3,7 +3,9 @@ import { after, before, describe, it } from "node:test";
 import type { UpdateRow } from "@scriptorium/collab";
 import { newId } from "@scriptorium/shared";
 import { MongoClient, type Binary, type Db } from "mongodb";
-import { openMongo } from "../../src/storage/adapters/mongo/open.ts";
+import { createGate } from "../../src/storage/adapters/mongo/gate.ts";
+import { MONGO_LIMITS, openMongo } from "../../src/storage/adapters/mongo/open.ts";
+import { mongoStreams, type EntryRow } from "../../src/storage/adapters/mongo/streams.ts";
 import { PIECE_BYTES, WHOLE_BYTES } from "../../src/storage/adapters/mongo/rows.ts";
 import { CHUNK_BYTES } from "../../src/storage/adapters/mongo/parts.ts";
 import type { Store } from "../../src/storage/store.ts";
@@ -174,6 +176,37 @@ describe("MongoDB beneath the ports", { skip: NO_MONGO }, () => {
       [head],
     );
   });
+
+  for (const [when, hook] of [
+    ["before its write", "before"],
+    ["after its write", "after"],
+  ] as const) {
+    it(`tells nobody that a write has won, or lost, when the stream was trimmed right ${when}`, async () => {
+      const stream = newId();
+      await store.streams.append(stream, { at: 1, entry: {} });
+      const passedBy = async () => {
+        for (const at of [2, 3]) await other.streams.append(stream, { at, entry: {} });
+        await other.streams.trim(stream, 3);
+      };
+      const entries = db.collection<EntryRow>("entries");
+      const hooked = new Proxy(entries, {
+        get: (target, key) =>
+          key === "insertMany"
+            ? async (...args: Parameters<typeof entries.insertMany>) => {
+                if (hook === "before") await passedBy();
+                const result = await target.insertMany(...args);
+                if (hook === "after") await passedBy();
+                return result;
+              }
+            : Reflect.get(target, key, target),
+      });
+      const gate = createGate(MONGO_LIMITS);
+      const slow = mongoStreams({ gate, entries: hooked, floors: db.collection<{ _id: string }>("floors") });
+      await assert.rejects(slow.append(stream, { at: 2, entry: {}, op: "slow" }), { code: "try_later" });
+      assert.equal(await table("entries").countDocuments({ _id: { $regex: `^${stream}/` } }), 1);
+      assert.equal(await slow.append(stream, { at: 2, entry: {}, op: "slow" }), "taken");
+    });
+  }
 
   it("counts what it wrote", async () => {
     const opened = await openTemporaryMongo();
