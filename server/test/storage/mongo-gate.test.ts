@@ -66,7 +66,10 @@ describe("the way to MongoDB", () => {
 
   it("calls what the server or the network does try_later, and what we do wrong a bug", async () => {
     const gate = createGate(LIMITS);
-    const failing = (error: Error) => gate.run(() => Promise.reject(error));
+    const failing = (error: Error) =>
+      gate.run(async () => {
+        throw error;
+      });
     await assert.rejects(failing(new MongoNetworkError("reset")), code("try_later"));
     await assert.rejects(
       failing(new MongoServerError({ message: "not primary", code: 10_107 })),

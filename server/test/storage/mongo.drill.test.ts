@@ -34,12 +34,12 @@ interface Crowd {
 /** Writers of rows and of one contended stream that go on through everything. */
 function startWriting(store: Store): Crowd {
   const acknowledged = { rows: [] as UpdateRow[], ops: new Map<number, string>() };
-  let stopping = false;
+  const ending = new AbortController();
   let failures = 0;
   const failed = () => void (failures += 1);
 
   const rows = async (document: string): Promise<void> => {
-    for (let seq = 1; !stopping; seq += 3) {
+    for (let seq = 1; !ending.signal.aborted; seq += 3) {
       const batch = [0, 1, 2].map((i) => ({
         document,
         epoch: 1,
@@ -54,7 +54,7 @@ function startWriting(store: Store): Crowd {
     }
   };
   const entries = async (writer: number): Promise<void> => {
-    for (let n = 1; !stopping; n += 1) {
+    for (let n = 1; !ending.signal.aborted; n += 1) {
       const op = `${writer}/${n}`;
       for (let outcome = "taken"; outcome === "taken";) {
         const at = ((await insist(() => store.streams.head("contended"), failed))?.at ?? 0) + 1;
@@ -73,7 +73,7 @@ function startWriting(store: Store): Crowd {
       return failures;
     },
     async stop() {
-      stopping = true;
+      ending.abort();
       await running;
     },
   };
@@ -108,7 +108,11 @@ async function withServer(work: (server: MongoServer, store: Store) => Promise<v
   const server = await startMongo();
   try {
     const store = await openMongo({ url: `${server.url}${newId()}`, log: SILENT });
-    await work(server, store).finally(() => store.close());
+    try {
+      await work(server, store);
+    } finally {
+      await store.close();
+    }
   } finally {
     await server.stop();
   }

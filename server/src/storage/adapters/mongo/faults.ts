@@ -34,5 +34,6 @@ export function toFailure(error: unknown): unknown {
   if (error instanceof MongoServerError && OUR_MISTAKE.has(error.code)) {
     return new Error(`the store refused a call: ${error.message}`, { cause: error });
   }
-  return new Failure("try_later", `the store cannot do this now: ${error.message}`, { cause: error });
+  // The reason names hosts, which is for the log (by the cause) and not for the client (by the message).
+  return new Failure("try_later", "the store cannot do this now", { cause: error });
 }

@@ -4,7 +4,7 @@ import type { RowPiece } from "./rows.ts";
 import { insertAll, type Stored } from "./table.ts";
 
 /** Counts the changes of what is stored and how; a newer one than this is not touched. */
-export const LAYOUT = 1;
+const LAYOUT = 1;
 
 interface LayoutRow extends Stored {
   readonly version: number;
