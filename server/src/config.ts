@@ -32,7 +32,10 @@ export const Environment = z.object({
   ROLES: list
     .pipe(z.array(z.enum(ROLES, `may only name ${ROLES.join(", ")}`)).min(1, "names no role"))
     .default([...ROLES]),
-  MONGODB_URL: notInThisVersion("this version stores in SQLite only (DATA_DIR); unset it"),
+  MONGODB_URL: z
+    .string()
+    .regex(/^mongodb(\+srv)?:\/\/./, "must be a mongodb:// or mongodb+srv:// address")
+    .optional(),
   REDIS_URL: notInThisVersion("this version runs in one process without a bus; unset it"),
   LOG_LEVEL: z.enum(["silent", "fatal", "error", "warn", "info", "debug", "trace"]).default("info"),
   PUBLIC_URL: origin.optional(),

@@ -5,6 +5,7 @@ import { pino } from "pino";
 import { compose, type App } from "./compose.ts";
 import { ConfigError, readConfig, type Config } from "./config.ts";
 import type { Store } from "./storage/store.ts";
+import { openMongo } from "./storage/adapters/mongo/open.ts";
 import { openSqlite } from "./storage/adapters/sqlite/open.ts";
 
 /** The process: the only reader of process.*. Logs go to stderr as JSON; stdout says one line, when we are ready. */
@@ -41,13 +42,18 @@ async function main(): Promise<void> {
   process.stdout.write(`Scriptorium is ready at ${url}\n`);
 }
 
-/** Whatever keeps the store from opening is the operator's to mend: the disk, the rights, a second server. */
+/** Whatever keeps the store from opening is the operator's to mend: the address, the disk, the rights, a second server. */
 async function openStore(config: Config, log: pino.Logger): Promise<Store> {
+  const { MONGODB_URL: url, DATA_DIR: dir } = config;
+  const room = log.child({ room: "store" });
   try {
-    return await openSqlite({ dir: resolve(config.DATA_DIR), log: log.child({ room: "store" }) });
+    return await (url === undefined
+      ? openSqlite({ dir: resolve(dir), log: room })
+      : openMongo({ url, log: room }));
   } catch (error) {
     log.debug({ err: error }, "the store could not be opened");
-    throw new ConfigError(`DATA_DIR: ${error instanceof Error ? error.message : String(error)}`, {
+    const variable = url === undefined ? "DATA_DIR" : "MONGODB_URL";
+    throw new ConfigError(`${variable}: ${error instanceof Error ? error.message : String(error)}`, {
       cause: error,
     });
   }

@@ -55,7 +55,7 @@ describe("the configuration", () => {
     COLLAB_MESSAGE_BYTES: "-1",
     COLLAB_MESSAGE_BITES: "1000000",
     AUTH_LOGIN_LIMIT: "3",
-    MONGODB_URL: "mongodb://127.0.0.1/x",
+    MONGODB_URL: "postgres://127.0.0.1/x",
     REDIS_URL: "redis://127.0.0.1",
   })) {
     it(`refuses ${name}=${value} by name`, () => {
@@ -65,8 +65,16 @@ describe("the configuration", () => {
     });
   }
 
-  it("says honestly that a database it does not know yet is not used", () => {
-    assert.throws(() => readConfig({ MONGODB_URL: "mongodb://127.0.0.1/x" }), /SQLite only/);
+  it("says honestly that a bus it does not know yet is not used", () => {
+    assert.throws(() => readConfig({ REDIS_URL: "redis://127.0.0.1" }), /without a bus/);
+  });
+
+  it("takes addresses of MongoDB, and shows none of it when it refuses one", () => {
+    for (const url of ["mongodb://127.0.0.1/x", "mongodb+srv://user:secret@cluster.example/x?w=majority"]) {
+      assert.equal(readConfig({ MONGODB_URL: url }).MONGODB_URL, url);
+    }
+    const refused = (error: unknown) => error instanceof ConfigError && !error.message.includes("secret");
+    assert.throws(() => readConfig({ MONGODB_URL: "mongo://user:secret@127.0.0.1" }), refused);
   });
 
   it("names every wrong variable at once", () => {

@@ -93,6 +93,14 @@ describe("the process", { timeout: 60_000 }, () => {
     assertPlain(await start(dir, {}), /COLLAB_SPEED: there is no such setting/);
   });
 
+  it("refuses a MongoDB that does not answer, in one line without user and password", async (t) => {
+    const dir = await tempDir(t);
+    const url = "mongodb://bertha:s3cret%21@127.0.0.1:1/x";
+    const refused = await start(dir, { MONGODB_URL: url, LOG_LEVEL: "debug" });
+    assertPlain(refused, /MONGODB_URL: no MongoDB server answers at 127\.0\.0\.1:1 /);
+    assert.ok(!/s3cret|bertha/.test(refused.stderr), refused.stderr);
+  });
+
   it("refuses an address in use and a directory it cannot use, in one line", async (t) => {
     const dir = await tempDir(t);
     const other = createServer().listen(0, "127.0.0.1");

@@ -1,4 +1,4 @@
-import { documentStoreContract } from "@scriptorium/collab/testing";
+import { compactionContract, documentStoreContract } from "@scriptorium/collab/testing";
 import { streamsContract } from "@scriptorium/shared/testing";
 import { collectionContract } from "../../src/storage/testing/collection-contract.ts";
 import { openTemporary } from "./temporary-store.ts";
@@ -16,4 +16,9 @@ documentStoreContract("SQLite", async () => {
 collectionContract("SQLite", async () => {
   const { store, close } = await openTemporary();
   return { subject: store.open, close };
+});
+
+compactionContract("SQLite", async () => {
+  const { store, close } = await openTemporary();
+  return { subject: store.documents, close };
 });
