@@ -5,7 +5,7 @@ import type { CollabLimits } from "./limits.ts";
 
 /**
  * Snapshots of a document: a base and deltas on top of it, named by the head entry of the document's stream. Rules
- * SN1-SN8 in SPEC.md. The order of reads and writes is what makes it safe without locks or transactions:
+ * SN1-SN7 in SPEC.md. The order of reads and writes is what makes it safe without locks or transactions:
  *
  * - a reader reads rows first and the head second: a row that it misses was deleted, so it is inside a part that the
  *   head, read later, names; a row that it sees twice is idempotent;
