@@ -75,6 +75,11 @@ describe("the way to MongoDB", () => {
       failing(new MongoServerError({ message: "not primary", code: 10_107 })),
       code("try_later"),
     );
+    // Not an error of the driver's: it passes on what a write to a socket says that the server has just ended.
+    const broken = Object.assign(new Error("This socket has been ended by the other party"), {
+      code: "EPIPE",
+    });
+    await assert.rejects(failing(broken), code("try_later"));
     const bad = new MongoServerError({ message: "bad value", code: 2 });
     await assert.rejects(failing(bad), (error) => !(error instanceof Failure) && error instanceof Error);
     const misuse = new MongoInvalidArgumentError("no such option");
