@@ -1,7 +1,8 @@
 import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 import type { CollabLimits } from "./limits.ts";
-import type { Access, Compactor, DocumentStore, Log } from "./ports.ts";
+import type { Bus } from "@scriptorium/shared";
+import type { Access, Compactor, DocumentStore, Log, Peers } from "./ports.ts";
 
 export interface CollabDeps {
   readonly store: DocumentStore;
@@ -15,6 +16,15 @@ export interface CollabDeps {
   /** Whether this Origin header may open a socket; undefined when the client sent none (not a browser). */
   readonly allowOrigin: (origin: string | undefined, host: string | undefined) => boolean;
   readonly limits?: Partial<CollabLimits>;
+  /** Where there may be other nodes on the same store; without it this node is alone. */
+  readonly cluster?: ClusterDeps;
+}
+
+export interface ClusterDeps {
+  /** Boot id of this node: unique for every start of every process. */
+  readonly node: string;
+  readonly bus: Bus;
+  readonly peers: Peers;
 }
 
 /** Numbers for /metrics and /readyz. Bytes, milliseconds and counts since start. */
@@ -45,6 +55,8 @@ export interface Collab {
   revokeSession(sessionId: string): void;
   /** Asks Access again for every open document of a user (role change, removal, disabled account). */
   recheckUser(userId: string): Promise<void>;
+  /** Looks whether the document was replaced or removed by another node, and sends its clients away if so. */
+  recheckDocument(document: string): Promise<void>;
   /** Closes the document with `document_deleted` and removes every trace of it from the store. */
   remove(document: string): Promise<void>;
   /** Opens a new epoch holding `update` alone; clients of the old lineage get `reset`. Resolves when durable. */

@@ -1,6 +1,6 @@
 export { createCompactor } from "./adapters/compactor.ts";
 export { createCollab } from "./adapters/ws-endpoint.ts";
-export type { Collab, CollabDeps, CollabStats } from "./collab.ts";
+export type { ClusterDeps, Collab, CollabDeps, CollabStats } from "./collab.ts";
 export { DEFAULT_LIMITS } from "./limits.ts";
 export type { CollabLimits } from "./limits.ts";
 export type {
@@ -10,8 +10,10 @@ export type {
   Identity,
   Log,
   MergeInput,
+  Peers,
   Permission,
   RowId,
+  RowName,
   StoredPart,
   UpdateRow,
 } from "./ports.ts";

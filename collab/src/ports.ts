@@ -21,6 +21,8 @@ export interface UpdateRow {
 
 export type RowId = Pick<UpdateRow, "document" | "epoch" | "node" | "seq">;
 
+export type RowName = Pick<UpdateRow, "node" | "seq">;
+
 /** A published snapshot's piece: the base or a delta on top of it. */
 export interface StoredPart {
   readonly id: string;
@@ -38,6 +40,10 @@ export interface DocumentStore {
   appendRows(rows: readonly UpdateRow[]): Promise<void>;
   /** Every committed row of the document's epoch, ordered by (node, seq). */
   readRows(document: string, epoch: number): Promise<UpdateRow[]>;
+  /** The names of every committed row of the document's epoch, in no particular order, without their content. */
+  listRows(document: string, epoch: number): Promise<RowName[]>;
+  /** Those of the named rows that are still there, ordered by (node, seq). */
+  getRows(ids: readonly RowId[]): Promise<UpdateRow[]>;
   /** Deletes exactly these rows. */
   removeRows(ids: readonly RowId[]): Promise<void>;
   /** Durable when resolved. The same id twice is the same part. */
@@ -89,6 +95,14 @@ export interface MergeInput {
 export interface Compactor {
   merge(input: MergeInput): Promise<Uint8Array>;
   stop(): Promise<void>;
+}
+
+/** The other nodes of this installation, as the store shows them; the bus is not asked. */
+export interface Peers {
+  /** Boot ids of nodes that have been alive lately. */
+  readonly others: ReadonlySet<string>;
+  /** Whether one of them cannot use the bus: what it commits is to be seen in the store alone. */
+  readonly cutOff: boolean;
 }
 
 /** Structured log; ids and sizes only, never payloads or tokens. pino's shape. */

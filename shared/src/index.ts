@@ -1,4 +1,5 @@
 export { assertNever } from "./kernel/assert-never.ts";
+export type { Bus, BusState, BusStats, Subscription } from "./bus.ts";
 export { DOCUMENT_KINDS, formatDocumentName, parseDocumentName } from "./documents.ts";
 export type { DocumentKind, DocumentName } from "./documents.ts";
 export { FAILURES, Failure, isFailureCode, shouldReconnect } from "./errors.ts";
