@@ -1,5 +1,6 @@
 import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
+import type { ClusterStats } from "./cluster/cluster.ts";
 import type { CollabLimits } from "./limits.ts";
 import type { Bus } from "@scriptorium/shared";
 import type { Access, Compactor, DocumentStore, Log, Peers } from "./ports.ts";
@@ -44,6 +45,8 @@ export interface CollabStats {
   readonly refusedFrames: number;
   readonly compactions: number;
   readonly store: "healthy" | "failing" | "read-only";
+  /** Undefined for a node that is alone by its configuration. */
+  readonly cluster: ClusterStats | undefined;
 }
 
 export interface Collab {

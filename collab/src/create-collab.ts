@@ -1,5 +1,6 @@
 import { newId } from "@scriptorium/shared";
 import { createAdmission } from "./admission.ts";
+import { createCluster, type Cluster } from "./cluster/cluster.ts";
 import type { Collab, CollabDeps, CollabStats } from "./collab.ts";
 import { createCompaction, type Compaction } from "./compaction.ts";
 import { Flusher } from "./flush.ts";
@@ -8,7 +9,7 @@ import { createLineage } from "./lineage.ts";
 import { Link, type Door, type LinkOwner, type Transport } from "./link.ts";
 import { Lobby } from "./lobby.ts";
 import type { Occupant } from "./occupant.ts";
-import type { Log } from "./ports.ts";
+import type { Log, UpdateRow } from "./ports.ts";
 import type { Room, RoomOwner } from "./room.ts";
 import { createSerial } from "./serial.ts";
 import { createSockets, type Sockets } from "./sockets.ts";
@@ -33,13 +34,31 @@ export function createCollabCore(deps: Omit<CollabDeps, "allowOrigin">): CollabC
   const serial = createSerial();
   const sockets = createSockets({ steady, heartbeatMs: limits.heartbeatMs });
   const onWritable = (writable: boolean): void => switchWriting(members(), { writable, log });
-  const updateLog = new UpdateLog({ store, limits, now: steady, log, onWritable });
+  const cluster =
+    deps.cluster &&
+    createCluster({
+      ...deps.cluster,
+      store,
+      limits,
+      steady,
+      log,
+      recheckDocument: (document) => void lineage.recheckDocument(document),
+    });
+  const onCommitted = cluster && ((rows: readonly UpdateRow[]) => cluster.committed(rows));
+  const updateLog = new UpdateLog({
+    store,
+    limits,
+    now: steady,
+    log,
+    onWritable,
+    ...(onCommitted && { onCommitted }),
+  });
   const compaction = createCompaction({ ...deps, limits }, serial);
   const admission = createAdmission({ access, log, links: () => sockets.links, members: () => members() });
   const owner: RoomOwner & LinkOwner = {
     limits,
     log: updateLog,
-    node: newId(now()),
+    node: deps.cluster?.node ?? newId(now()),
     now,
     steady,
     renew: (member, token) => void admission.renew(member, token),
@@ -54,12 +73,19 @@ export function createCollabCore(deps: Omit<CollabDeps, "allowOrigin">): CollabC
       log.info({ code, detail, door: link.door, userId: link.identity?.userId }, "socket refused");
     },
   };
-  const lobby = new Lobby({ owner, store, access, admission, log, exclusive: serial });
-  const lineage = createLineage({ store, lobby, log: updateLog, serial, compaction: compaction.deps });
+  const lobby = new Lobby({ owner, store, access, admission, log, cluster, exclusive: serial });
+  const lineage = createLineage({
+    store,
+    lobby,
+    log: updateLog,
+    serial,
+    compaction: compaction.deps,
+    cluster,
+  });
   let stopping = false;
 
   const members = (): Iterable<Occupant> => membersOf(lobby.rooms.values());
-  const parts: Parts = { updateLog, compaction, sockets, lobby, counts };
+  const parts: Parts = { updateLog, compaction, sockets, lobby, counts, cluster };
 
   return {
     limits,
@@ -112,10 +138,12 @@ interface Parts {
   readonly sockets: Sockets;
   readonly lobby: Lobby;
   readonly counts: { resyncs: number; refusedFrames: number };
+  readonly cluster: Cluster | undefined;
 }
 
-function statsOf({ updateLog, compaction, sockets, lobby, counts }: Parts): CollabStats {
+function statsOf({ updateLog, compaction, sockets, lobby, counts, cluster }: Parts): CollabStats {
   return {
+    cluster: cluster?.stats(),
     documents: lobby.rooms.size,
     sockets: sockets.links.size,
     uncommitted: updateLog.appended - updateLog.committed,
@@ -136,13 +164,14 @@ async function stopParts(
   parts: Parts,
   until: { log: Log; deadline: number; steady: () => number },
 ): Promise<void> {
-  const { updateLog, compaction, sockets, lobby } = parts;
+  const { updateLog, compaction, sockets, lobby, cluster } = parts;
   const left = (): number => Math.max(0, until.deadline - until.steady());
   for (const room of lobby.rooms.values()) room.settle();
   await within(updateLog.flushed(), left());
   await sockets.closeInSpread(left());
   for (const room of lobby.rooms.values()) room.settle();
   await within(updateLog.flushed(), left());
+  cluster?.stop();
   await within(compaction.stop(), left());
   sockets.stop();
   const lost = updateLog.appended - updateLog.committed;

@@ -54,6 +54,22 @@ export interface CollabLimits {
   readonly deltaRatio: number;
   /** Age at which a part that no head names is swept. */
   readonly orphanMs: number;
+  /** A larger update is not sent to other nodes, only announced: they read it from the log when they need it. */
+  readonly fanOutBytes: number;
+  /** Presence for other nodes waits this long for company; a person who leaves is told of at once. */
+  readonly presenceFanOutMs: number;
+  /** Nodes that join a document within this time are answered together. */
+  readonly replyMs: number;
+  /** How often a node repeats how far it is with a document that it has changed since. */
+  readonly digestMs: number;
+  /** How often a node says that it is alive, and the silence after which its people are taken for gone. */
+  readonly beatMs: number;
+  readonly leaseMs: number;
+  /** While some node cannot be heard: how often each document is read from the log, and how many a second at most. */
+  readonly pollMs: number;
+  readonly pollsPerSecond: number;
+  /** Documents that are read from the log at the same time. */
+  readonly readsAtOnce: number;
 }
 
 export const DEFAULT_LIMITS: CollabLimits = {
@@ -84,4 +100,13 @@ export const DEFAULT_LIMITS: CollabLimits = {
   deltas: 16,
   deltaRatio: 0.5,
   orphanMs: 3_600_000,
+  fanOutBytes: 128 * 1024,
+  presenceFanOutMs: 60,
+  replyMs: 100,
+  digestMs: 5_000,
+  beatMs: 1_000,
+  leaseMs: 4_000,
+  pollMs: 1_000,
+  pollsPerSecond: 200,
+  readsAtOnce: 4,
 };

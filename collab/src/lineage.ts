@@ -1,11 +1,12 @@
 import { Failure, type FailureCode } from "@scriptorium/shared";
 import * as Y from "yjs";
+import type { Cluster } from "./cluster/cluster.ts";
 import type { Lobby } from "./lobby.ts";
 import { applyStored } from "./part.ts";
 import type { DocumentStore } from "./ports.ts";
 import type { Room } from "./room.ts";
 import type { Serial } from "./serial.ts";
-import { loadDocument, replaceDocument, type CompactionDeps } from "./snapshot.ts";
+import { loadDocument, readHead, replaceDocument, retireClients, type CompactionDeps } from "./snapshot.ts";
 import type { UpdateLog } from "./update-log.ts";
 
 export interface LineageDeps {
@@ -14,6 +15,7 @@ export interface LineageDeps {
   readonly log: UpdateLog;
   readonly serial: Serial;
   readonly compaction: CompactionDeps;
+  readonly cluster: Pick<Cluster, "complete"> | undefined;
 }
 
 /** A document as a whole: read it, replace it by another lineage, remove it. */
@@ -21,9 +23,13 @@ export interface Lineage {
   read(document: string): Promise<Uint8Array>;
   remove(document: string): Promise<void>;
   replace(document: string, update: Uint8Array): Promise<void>;
+  /** Sends the clients of a live document away if another node has replaced or removed it. Never rejects. */
+  recheckDocument(document: string): Promise<void>;
 }
 
-export function createLineage({ store, lobby, log, serial, compaction }: LineageDeps): Lineage {
+export function createLineage(deps: LineageDeps): Lineage {
+  const { store, lobby, log, serial, compaction, cluster } = deps;
+
   /** What the store has of a document, as one V1 update. */
   async function stored(document: string): Promise<{ state: Uint8Array; deleted: boolean }> {
     const found = await loadDocument(store, document);
@@ -39,6 +45,8 @@ export function createLineage({ store, lobby, log, serial, compaction }: Lineage
     await serial(document, async () => {
       const room = live(document);
       if (room !== undefined) {
+        // Whose lineage ends is to be known, whichever node they wrote on.
+        await cluster?.complete(room);
         room.settle();
         room.ended = true;
       }
@@ -71,10 +79,43 @@ export function createLineage({ store, lobby, log, serial, compaction }: Lineage
     lobby.unloadIfIdle(room);
   }
 
+  /** Another node has ended this lineage. What this one has accepted since is nobody's any more. */
+  async function endedElsewhere(room: Room, code: FailureCode): Promise<void> {
+    const { name } = room.document;
+    room.settle();
+    room.ended = true;
+    evict(room, code);
+    const own = Y.decodeStateVector(Y.encodeStateVector(room.document)).keys();
+    await new Promise<void>((resolve) => log.whenCommitted(room.lastPosition, { committed: resolve }));
+    await retireClients(store, name, own);
+    await store.purgeRows(name, room.epoch);
+  }
+
+  async function recheck(document: string): Promise<void> {
+    const room = live(document);
+    if (room === undefined) return;
+    const { head } = await readHead(store, document);
+    if (live(document) !== room || (!head.deleted && head.epoch === room.epoch)) return;
+    await endedElsewhere(room, head.deleted ? "document_deleted" : "document_replaced");
+  }
+
   return {
+    async recheckDocument(document) {
+      try {
+        await recheck(document);
+      } catch (error) {
+        compaction.log.error({ err: error, document }, "cannot tell whether a document has ended");
+        const room = live(document);
+        // Whoever comes back is served what the store has.
+        if (room !== undefined) evict(room, "try_later");
+      }
+    },
     async read(document) {
       const room = live(document);
-      if (room !== undefined) return room.fullState();
+      if (room !== undefined) {
+        await cluster?.complete(room);
+        return room.fullState();
+      }
       const { state, deleted } = await stored(document);
       if (deleted) throw new Failure("document_deleted");
       return state;

@@ -13,6 +13,7 @@ import type { Admission } from "./admission.ts";
 import type { Link } from "./link.ts";
 import { Member } from "./member.ts";
 import { applyStored } from "./part.ts";
+import type { Cluster } from "./cluster/cluster.ts";
 import type { Access, DocumentStore, Identity, Log, Permission } from "./ports.ts";
 import { Refusal, refusalOf } from "./refusal.ts";
 import { STORED } from "./origin.ts";
@@ -35,6 +36,8 @@ export interface LobbyDeps {
   readonly access: Access;
   readonly admission: Pick<Admission, "recheck" | "changes">;
   readonly log: Log;
+  /** Other nodes, where there may be some. */
+  readonly cluster: Pick<Cluster, "opened" | "closed"> | undefined;
   /** Runs `work` alone among all that load, replace or remove this document. */
   readonly exclusive: <T>(document: string, work: () => Promise<T>) => Promise<T>;
 }
@@ -108,7 +111,12 @@ export class Lobby {
       await exclusive(documentName, async () => {
         const stored = await loadDocument(store, documentName);
         if (stored.head.deleted) throw new Failure("document_deleted");
-        this.rooms.set(documentName, new Room(owner, fill(document, stored)));
+        const room = new Room(owner, fill(document, stored));
+        this.rooms.set(documentName, room);
+        this.#deps.cluster?.opened(
+          room,
+          stored.head.parts.map((part) => part.id),
+        );
       });
       // The load itself is waiting to be broadcast; without this the first client gets the document twice.
       document.flush();
@@ -149,7 +157,10 @@ export class Lobby {
   }
 
   async #unloaded({ documentName }: { documentName: string }): Promise<void> {
-    if (this.rooms.get(documentName)?.document.isDestroyed === true) this.rooms.delete(documentName);
+    const room = this.rooms.get(documentName);
+    if (room?.document.isDestroyed !== true) return;
+    this.rooms.delete(documentName);
+    this.#deps.cluster?.closed(room);
   }
 }
 

@@ -297,9 +297,9 @@ export class Member implements OpenDocument, Occupant, Waiter {
     }
     this.#presenceAt = now;
     for (const entry of this.#presencePending.values()) {
-      const mine = this.room.claim(entry, this);
+      const mine = this.room.presence.claim(entry, this);
       const state = mine ? signState(entry.state, this.identity) : undefined;
-      if (state !== undefined) this.room.takePresence(this, { ...entry, state });
+      if (state !== undefined) this.room.presence.take(this, { ...entry, state });
       // y-websocket clients send everybody's presence back as a matter of course; that is noise, not an attempt.
       else if (this.link.door === "collab") this.room.countRefused();
     }

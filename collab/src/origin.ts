@@ -16,3 +16,6 @@ export class MemberOrigin {
 
 /** The origin of everything that comes from the store; the log never sees it again. */
 export const STORED = { source: "local", skipStoreHooks: true, stored: true } as const;
+
+/** The origin of what other nodes have accepted: theirs to log, ours to send on. */
+export const ELSEWHERE = { source: "local", skipStoreHooks: true, elsewhere: true } as const;

@@ -1,16 +1,14 @@
 import type { Document } from "@hocuspocus/server";
-import { applyAwarenessUpdate } from "y-protocols/awareness";
 import * as Y from "yjs";
 import { readInbound } from "./inbound.ts";
 import type { CollabLimits } from "./limits.ts";
 import type { Occupant, UpdateOutcome } from "./occupant.ts";
-import { MemberOrigin, STORED } from "./origin.ts";
-import { writePresence, type PresenceEntry } from "./presence.ts";
+import { ELSEWHERE, MemberOrigin, STORED } from "./origin.ts";
+import { applyStored } from "./part.ts";
+import { RoomPresence } from "./room-presence.ts";
 import type { UpdateLog } from "./update-log.ts";
 import { isWellFormed } from "./well-formed.ts";
 import { frame } from "./wire.ts";
-
-const MAX_PRESENCE_CLOCK = 2 ** 31;
 
 /** What a room tells the lobby that owns it. */
 export interface RoomOwner {
@@ -54,6 +52,7 @@ export interface RoomState {
 export class Room {
   readonly document: Document;
   readonly epoch: number;
+  readonly presence: RoomPresence;
   readonly members = new Set<Occupant>();
   /** Position of the last row of this document in the log. */
   lastPosition = 0;
@@ -72,19 +71,11 @@ export class Room {
   /** Authors since the last broadcast; undefined when somebody else than a member took part. */
   #authors: Set<Occupant> | undefined = new Set();
   #authorsSealed = false;
-  #presenceAuthors: Set<Occupant> | undefined = new Set();
-  #presenceSealed = false;
-  /** Whose presence is being applied right now; none for a removal by time-out or by leaving. */
-  #presenceApplying: readonly Occupant[] | undefined;
-  readonly #owners = new Map<number, Occupant>();
-  /** By how much the presence clock that others see is ahead of a client's own. */
-  readonly #clocksAhead = new Map<number, number>();
   /** Updates that came in this turn, by author. */
   #inbox = new Map<MemberOrigin, Uint8Array[]>();
-  /** Presence that has not been shown yet, by client id. */
-  #presence = new Map<number, { entry: PresenceEntry; member: Occupant }>();
+  /** What other nodes have committed, as it came in this turn. */
+  #elsewhere: Uint8Array[] = [];
   #turn: NodeJS.Immediate | undefined;
-  #presenceTimer: NodeJS.Timeout | undefined;
   #lastUpdate: { data: Uint8Array; broadcast: Broadcast } | undefined;
   #lastPresence: { data: Uint8Array; broadcast: Broadcast } | undefined;
 
@@ -100,7 +91,11 @@ export class Room {
     this.#full ??= Y.encodeStateAsUpdate(this.document);
     this.#bytes = this.#full.length;
     state.document.on("update", (update: Uint8Array, origin: unknown) => this.#updated(update, origin));
-    state.document.awareness.on("update", () => this.#presenceUpdated());
+    this.presence = new RoomPresence({
+      document: state.document,
+      windowMs: owner.limits.presenceWindowMs,
+      onDue: () => this.settle(),
+    });
   }
 
   get limits(): CollabLimits {
@@ -210,19 +205,37 @@ export class Room {
     for (const member of this.members) member.link.refuse("try_later", "document failed");
   }
 
+  /** Takes what another node has committed; it is applied and sent on with this turn, and not logged again. */
+  takeFromElsewhere(update: Uint8Array): void {
+    this.#elsewhere.push(update);
+    this.#settleWithTurn();
+  }
+
+  /** Applies what the log has of other nodes, at once. */
+  integrate(stored: { parts: readonly Uint8Array[]; updates: readonly Uint8Array[] }): void {
+    if (this.#failed || (stored.parts.length === 0 && stored.updates.length === 0)) return;
+    this.#noteAuthor(undefined);
+    try {
+      applyStored(this.document, stored, ELSEWHERE);
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
   /** Applies what was taken, and sends it on: called at the end of the turn, and before anybody reads the document. */
   settle(): void {
     clearImmediate(this.#turn);
-    clearTimeout(this.#presenceTimer);
     this.#turn = undefined;
-    this.#presenceTimer = undefined;
-    if (this.#inbox.size === 0 && this.#presence.size === 0) return;
+    if (this.#inbox.size === 0 && this.#elsewhere.length === 0 && !this.presence.waiting) return;
+    const elsewhere = this.#elsewhere;
+    this.#elsewhere = [];
+    this.integrate({ parts: [], updates: elsewhere });
     const inbox = this.#inbox;
     this.#inbox = new Map();
     for (const [origin, updates] of inbox)
       for (const outcome of this.apply(updates, origin)) origin.member.settled(outcome);
     try {
-      this.#showPresence();
+      this.presence.show();
       this.document.flush();
     } catch (error) {
       // What was to be sent is lost to those who are here; and nothing that is called by a timer may throw.
@@ -247,7 +260,9 @@ export class Room {
     const author = origin instanceof MemberOrigin ? origin.member : undefined;
     this.#full = undefined;
     this.#noteAuthor(author);
-    this.#append(update, author);
+    // The node that accepted it has logged it.
+    if (origin === ELSEWHERE) this.#bytes += update.length;
+    else this.#append(update, author);
   }
 
   #append(update: Uint8Array, author: Occupant | undefined): void {
@@ -332,13 +347,13 @@ export class Room {
   }
 
   presenceBroadcast(data: Uint8Array, prefixLength: number): Broadcast {
-    this.#presenceSealed = true;
+    const authors = this.presence.seal();
     if (this.#lastPresence?.data !== data)
-      this.#lastPresence = { data, broadcast: this.#frame(data, prefixLength, this.#presenceAuthors) };
+      this.#lastPresence = { data, broadcast: this.#frame(data, prefixLength, authors) };
     return this.#lastPresence.broadcast;
   }
 
-  #frame(data: Uint8Array, prefixLength: number, authors: Set<Occupant> | undefined): Broadcast {
+  #frame(data: Uint8Array, prefixLength: number, authors: ReadonlySet<Occupant> | undefined): Broadcast {
     const [first] = authors ?? [];
     let bare: Buffer | undefined;
     let before: Uint8Array | undefined;
@@ -356,72 +371,6 @@ export class Room {
     };
   }
 
-  // --- presence ---
-
-  /**
-   * Binds a Yjs client id to the first member that shows it. Another person's id is refused; one's own can move. One id
-   * for each member: what a y-websocket client sends back of people who have just left must not become a ghost.
-   */
-  claim({ client, clock, state }: PresenceEntry, member: Occupant): boolean {
-    // The clock is a count of changes. At the end of the integers it would hide who comes after with this client id.
-    if (clock > MAX_PRESENCE_CLOCK) return false;
-    const owner = this.#owners.get(client);
-    if (owner === member) return true;
-    if (member.presenceClient !== undefined || state === "null") return false;
-    if (owner !== undefined) {
-      if (owner.identity.userId !== member.identity.userId) return false;
-      // A reconnect that overtakes the close of the old socket: that close must not remove the caret of the new one.
-      owner.presenceClient = undefined;
-      this.document.getClients(owner.connection).delete(client);
-    }
-    // What Hocuspocus removes when this connection ends.
-    this.document.getClients(member.connection).add(client);
-    member.presenceClient = client;
-    this.#owners.set(client, member);
-    return true;
-  }
-
-  /** Takes a presence that the member has signed; shown with what is typed next, or when its window ends. */
-  takePresence(member: Occupant, entry: PresenceEntry): void {
-    this.#presence.set(entry.client, { entry, member });
-    this.#presenceTimer ??= setTimeout(() => this.settle(), this.limits.presenceWindowMs);
-  }
-
-  /** One awareness update for all: Hocuspocus copies every state of the document at each. */
-  #showPresence(): void {
-    if (this.#presence.size === 0) return;
-    const taken = [...this.#presence.values()];
-    this.#presence.clear();
-    this.#presenceApplying = taken.map(({ member }) => member);
-    const entries = taken.map(({ entry }) => this.#withClock(entry));
-    applyAwarenessUpdate(this.document.awareness, writePresence(entries), this);
-    this.#presenceApplying = undefined;
-  }
-
-  /**
-   * Replicas take no clock twice, and a client that returns shows its state with the clock that it left with: it would
-   * not be seen again until it moves. From then on its clock is shown ahead by what makes it news.
-   */
-  #withClock(entry: PresenceEntry): PresenceEntry {
-    const { client, clock, state } = entry;
-    const { meta, states } = this.document.awareness;
-    const known = meta.get(client)?.clock ?? 0;
-    const ahead = this.#clocksAhead.get(client) ?? 0;
-    if (state === "null" || states.has(client) || clock + ahead > known)
-      return ahead === 0 ? entry : { ...entry, clock: clock + ahead };
-    this.#clocksAhead.set(client, known + 1 - clock);
-    return { ...entry, clock: known + 1 };
-  }
-
-  #presenceUpdated(): void {
-    if (this.#presenceSealed) {
-      this.#presenceAuthors = new Set();
-      this.#presenceSealed = false;
-    }
-    if (this.#presenceApplying === undefined) this.#presenceAuthors = undefined;
-    else for (const member of this.#presenceApplying) this.#presenceAuthors?.add(member);
-  }
-
   // --- members ---
 
   join(member: Occupant): void {
@@ -430,9 +379,7 @@ export class Room {
 
   leave(member: Occupant): void {
     if (!this.members.delete(member)) return;
-    const client = member.presenceClient;
-    if (client !== undefined && this.#presence.get(client)?.member === member) this.#presence.delete(client);
-    if (client !== undefined && this.#owners.get(client) === member) this.#owners.delete(client);
+    this.presence.leave(member);
     member.left();
   }
 }

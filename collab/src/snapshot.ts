@@ -61,7 +61,7 @@ export async function loadDocument(store: DocumentStore, document: string): Prom
 }
 
 /** Undefined when a part is gone: a newer head has replaced it since. */
-async function readParts(
+export async function readParts(
   store: DocumentStore,
   document: string,
   named: readonly Part[],
@@ -229,4 +229,24 @@ export async function replaceDocument(
       return next;
     }
   }
+}
+
+/**
+ * Adds client ids to those whose lineage has ended, so that their clients are told to start over when they return: what
+ * was written on another node at the time of a replacement was not known to it.
+ */
+export async function retireClients(
+  store: DocumentStore,
+  document: string,
+  clients: Iterable<number>,
+): Promise<void> {
+  const ended = [...clients];
+  for (let attempt = 0; attempt < LOAD_ATTEMPTS; attempt += 1) {
+    const { head, at } = await readHead(store, document);
+    const retired = new Set([...head.retired, ...ended]);
+    if (head.deleted || retired.size === head.retired.length) return;
+    const next = { head: { ...head, retired: [...retired] }, at: at + 1, op: newId() };
+    if (await publish(store, document, next)) return;
+  }
+  throw new Failure("try_later", `the head of ${document} kept moving while clients were retired`);
 }

@@ -1,0 +1,62 @@
+import type { Bus } from "@scriptorium/shared";
+import type { CollabLimits } from "../limits.ts";
+import { decodeBeat, encodeBeat } from "./wire.ts";
+
+const CHANNEL = "nodes";
+
+export interface LeasesDeps {
+  readonly node: string;
+  readonly bus: Bus;
+  readonly limits: Pick<CollabLimits, "beatMs" | "leaseMs">;
+  readonly steady: () => number;
+  /** The node has taken its leave, or has not been heard of for `leaseMs`. `heardAt`: when it last was. */
+  readonly onGone: (node: string, heardAt: number) => void;
+  readonly countRefused: () => void;
+}
+
+/** Which nodes the bus hears. Judged by this node's own steady clock alone: nobody's wall clock takes part. */
+export interface Leases {
+  readonly size: number;
+  stop(): void;
+}
+
+export function createLeases({ node, bus, limits, steady, onGone, countRefused }: LeasesDeps): Leases {
+  const heard = new Map<string, number>();
+
+  const gone = (other: string): void => {
+    const heardAt = heard.get(other);
+    if (heard.delete(other)) onGone(other, heardAt ?? 0);
+  };
+
+  const subscription = bus.subscribe(CHANNEL, (bytes) => {
+    const beat = decodeBeat(bytes);
+    if (beat === undefined) return countRefused();
+    if (beat.node === node) return;
+    if (beat.leaving) gone(beat.node);
+    else heard.set(beat.node, steady());
+  });
+  let beatAt = steady();
+  const timer = setInterval(() => {
+    bus.publish(CHANNEL, encodeBeat(node, false));
+    const now = steady();
+    // A process that was itself stopped for a while has heard nobody, which says nothing about them.
+    const slept = now - beatAt > limits.leaseMs / 2;
+    beatAt = now;
+    for (const [other, at] of heard) {
+      if (slept) heard.set(other, now);
+      else if (now - at > limits.leaseMs) gone(other);
+    }
+  }, limits.beatMs);
+  bus.publish(CHANNEL, encodeBeat(node, false));
+
+  return {
+    get size() {
+      return heard.size;
+    },
+    stop() {
+      clearInterval(timer);
+      bus.publish(CHANNEL, encodeBeat(node, true));
+      subscription.end();
+    },
+  };
+}

@@ -1,0 +1,224 @@
+import type { Bus, Subscription } from "@scriptorium/shared";
+import { mergeTree } from "../part.ts";
+import type { CollabLimits } from "../limits.ts";
+import type { UpdateRow } from "../ports.ts";
+import type { Room } from "../room.ts";
+import { isWellFormed } from "../well-formed.ts";
+import { PeerMarks } from "./peer-marks.ts";
+import { decodeMessage, decodePresence, encodeMessage, encodePresence, type ClusterMessage } from "./wire.ts";
+
+/** What a seat tells the cluster that it belongs to. */
+export interface SeatOwner {
+  readonly node: string;
+  readonly bus: Bus;
+  readonly limits: CollabLimits;
+  /** The log has something of this document that is not in memory. */
+  wantsReading(seat: Seat): void;
+  /** Another node speaks of a later epoch: the document may have been replaced or removed. */
+  suspectsEnd(document: string): void;
+  countRefused(): void;
+  countReplayed(): void;
+}
+
+/**
+ * One live document's place among the nodes. Rows are published after they are committed, so whatever another node shows
+ * is durable, and whatever is missed is in the log (ADR 0007). A document that no other node has open costs the bus
+ * nothing: one that opens it joins, and is answered.
+ */
+export class Seat {
+  readonly room: Room;
+  readonly marks = new PeerMarks();
+  /** Other nodes that have the document open, as far as they have said so. */
+  readonly sharers = new Set<string>();
+  /** Parts whose content is in memory. */
+  parts: ReadonlySet<string>;
+  /** Rows of other nodes, beyond their marks, that were read from the log; see catch-up.ts. */
+  read: ReadonlySet<string> = new Set();
+  /** The bus was silent for a while: what was said meanwhile can only be read. */
+  stale = false;
+  left = false;
+  readonly openedAt: number;
+  readonly #owner: SeatOwner;
+  readonly #subscriptions: readonly Subscription[];
+  /** The last of this node's rows that is committed. */
+  #last = 0;
+  /** Committed since the last digest. */
+  #news = false;
+  /** Client ids to be told of. */
+  readonly #moved = new Set<number>();
+  #presenceTimer: NodeJS.Timeout | undefined;
+  #replyTimer: NodeJS.Timeout | undefined;
+
+  constructor(owner: SeatOwner, room: Room, opened: { parts: Iterable<string>; at: number }) {
+    this.#owner = owner;
+    this.room = room;
+    this.parts = new Set(opened.parts);
+    this.openedAt = opened.at;
+    const { bus } = owner;
+    this.#subscriptions = [
+      bus.subscribe(updatesOf(this.document), (bytes) => this.#hear(bytes)),
+      bus.subscribe(presenceOf(this.document), (bytes) => this.#hearPresence(bytes)),
+    ];
+    room.presence.onChanged = (clients, gone) => this.#presenceChanged(clients, gone);
+    void this.#joinWhenHeard();
+  }
+
+  get document(): string {
+    return this.room.document.name;
+  }
+
+  /** Whether the log must be read before what is in memory can be called complete. */
+  get behind(): boolean {
+    return this.stale || this.marks.behind;
+  }
+
+  /** Says that this node has the document open. Whoever has it too answers with what it has and whom it shows. */
+  join(): void {
+    if (!this.left) this.#say({ type: "join", ...this.#standing() });
+  }
+
+  /** Rows of this node and document, in order, that the store has now. */
+  committed(rows: readonly UpdateRow[]): void {
+    const [first] = rows;
+    const last = rows.at(-1);
+    if (first === undefined || last === undefined || first.epoch !== this.room.epoch) return;
+    this.#last = last.seq;
+    if (this.sharers.size === 0) return;
+    this.#news = true;
+    const update = mergeTree(rows.map((row) => row.update));
+    // A large one would hold up all others on the way; it is read by those who need it.
+    if (update.length > this.#owner.limits.fanOutBytes) return this.digest();
+    this.#say({ type: "rows", ...this.#standing(), first: first.seq, update });
+  }
+
+  /** Repeats how far this node is, if it has moved since: what was lost on the way is noticed by it. */
+  digest(): void {
+    if (!this.#news || this.sharers.size === 0) return;
+    this.#news = false;
+    this.#say({ type: "digest", ...this.#standing() });
+  }
+
+  /** A node is gone, without a word or with one. */
+  forget(node: string): void {
+    if (!this.sharers.delete(node)) return;
+    this.room.presence.forget(node);
+  }
+
+  /** What `leave` says, to be said again later. */
+  farewell(): () => void {
+    const { bus } = this.#owner;
+    const channel = updatesOf(this.document);
+    const message = encodeMessage({ type: "leave", ...this.#standing() });
+    return () => bus.publish(channel, message);
+  }
+
+  leave(): void {
+    if (this.left) return;
+    this.farewell()();
+    this.left = true;
+    for (const subscription of this.#subscriptions) subscription.end();
+    this.room.presence.onChanged = undefined;
+    clearTimeout(this.#presenceTimer);
+    clearTimeout(this.#replyTimer);
+  }
+
+  async #joinWhenHeard(): Promise<void> {
+    const active = await Promise.all(this.#subscriptions.map((subscription) => subscription.active));
+    // When the bus is down, the cluster joins with all documents as soon as it is back.
+    if (active.every(Boolean)) this.join();
+    else this.stale = true;
+  }
+
+  #standing(): { node: string; epoch: number; last: number } {
+    return { node: this.#owner.node, epoch: this.room.epoch, last: this.#last };
+  }
+
+  #say(message: ClusterMessage): void {
+    this.#owner.bus.publish(updatesOf(this.document), encodeMessage(message));
+  }
+
+  // --- what others say ---
+
+  #hear(bytes: Uint8Array): void {
+    const message = decodeMessage(bytes);
+    if (message === undefined) return this.#owner.countRefused();
+    if (message.node === this.#owner.node || this.left || this.room.ended) return;
+    if (message.epoch !== this.room.epoch) {
+      if (message.epoch > this.room.epoch) this.#owner.suspectsEnd(this.document);
+      return;
+    }
+    this.#take(message);
+    if (this.marks.behind) this.#owner.wantsReading(this);
+  }
+
+  #take(message: ClusterMessage): void {
+    const { type, node, last } = message;
+    if (type === "leave") {
+      this.marks.announced(node, last);
+      return this.forget(node);
+    }
+    const isNew = !this.sharers.has(node);
+    this.sharers.add(node);
+    // One that is new to us may not know of us either.
+    if (isNew || type === "join") this.#replySoon();
+    if (type !== "rows") return this.marks.announced(node, last);
+    if (!isWellFormed(message.update)) {
+      // Whatever it was, the rows that it stands for are in the log.
+      this.#owner.countRefused();
+      return this.marks.announced(node, last);
+    }
+    if (this.marks.arrived(node, message.first, last)) this.room.takeFromElsewhere(message.update);
+    else this.#owner.countReplayed();
+  }
+
+  #hearPresence(bytes: Uint8Array): void {
+    const message = decodePresence(bytes);
+    if (message === undefined) return this.#owner.countRefused();
+    const { node } = message;
+    // Of a node that has not joined, or that has left: nobody would tell when its people are gone.
+    if (this.left || this.room.ended || !this.sharers.has(node)) return;
+    this.room.presence.takeFrom(node, message);
+  }
+
+  // --- what we say ---
+
+  /** Many may join at once, as when the bus comes back: all are answered together. */
+  #replySoon(): void {
+    this.#replyTimer ??= setTimeout(() => {
+      this.#replyTimer = undefined;
+      this.#say({ type: "digest", ...this.#standing() });
+      this.#sayPresence({ whole: true, clients: undefined });
+    }, this.#owner.limits.replyMs);
+  }
+
+  #presenceChanged(clients: readonly number[], gone: boolean): void {
+    if (this.sharers.size === 0) return;
+    for (const client of clients) this.#moved.add(client);
+    if (gone) return this.#flushPresence();
+    this.#presenceTimer ??= setTimeout(() => this.#flushPresence(), this.#owner.limits.presenceFanOutMs);
+  }
+
+  #flushPresence(): void {
+    clearTimeout(this.#presenceTimer);
+    this.#presenceTimer = undefined;
+    const clients = [...this.#moved];
+    this.#moved.clear();
+    this.#sayPresence({ whole: false, clients });
+  }
+
+  #sayPresence({ whole, clients }: { whole: boolean; clients: readonly number[] | undefined }): void {
+    const { presence } = this.room;
+    const entries = clients === undefined ? presence.here() : presence.entriesOf(clients);
+    if (entries.length === 0 && !whole) return;
+    const { node, bus } = this.#owner;
+    bus.publish(presenceOf(this.document), encodePresence({ node, whole, entries }));
+  }
+}
+
+function updatesOf(document: string): string {
+  return `updates:${document}`;
+}
+
+function presenceOf(document: string): string {
+  return `presence:${document}`;
+}
