@@ -1,11 +1,11 @@
 import { newId } from "@scriptorium/shared";
 import { createAdmission } from "./admission.ts";
-import { createCluster, type Cluster } from "./cluster/cluster.ts";
+import { Cluster } from "./cluster/cluster.ts";
 import type { Collab, CollabDeps, CollabStats } from "./collab.ts";
 import { createCompaction, type Compaction } from "./compaction.ts";
 import { Flusher } from "./flush.ts";
 import { DEFAULT_LIMITS, type CollabLimits } from "./limits.ts";
-import { createLineage } from "./lineage.ts";
+import { Lineage } from "./lineage.ts";
 import { Link, type Door, type LinkOwner, type Transport } from "./link.ts";
 import { Lobby } from "./lobby.ts";
 import type { Occupant } from "./occupant.ts";
@@ -34,47 +34,25 @@ export function createCollabCore(deps: Omit<CollabDeps, "allowOrigin">): CollabC
   const serial = createSerial();
   const sockets = createSockets({ steady, heartbeatMs: limits.heartbeatMs });
   const onWritable = (writable: boolean): void => switchWriting(members(), { writable, log });
+  const recheckDocument = (document: string): void => void lineage.recheck(document);
   const cluster =
-    deps.cluster &&
-    createCluster({
-      ...deps.cluster,
-      store,
-      limits,
-      steady,
-      log,
-      recheckDocument: (document) => void lineage.recheckDocument(document),
-    });
-  const onCommitted = cluster && ((rows: readonly UpdateRow[]) => cluster.committed(rows));
-  const updateLog = new UpdateLog({
-    store,
-    limits,
-    now: steady,
-    log,
-    onWritable,
-    ...(onCommitted && { onCommitted }),
-  });
+    deps.cluster && new Cluster({ ...deps.cluster, store, limits, steady, log, recheckDocument });
+  const onCommitted = (rows: readonly UpdateRow[]): void => cluster?.committed(rows);
+  const updateLog = new UpdateLog({ store, limits, now: steady, log, onWritable, onCommitted });
   const compaction = createCompaction({ ...deps, limits }, serial);
   const admission = createAdmission({ access, log, links: () => sockets.links, members: () => members() });
   const owner: RoomOwner & LinkOwner = {
+    now,
+    steady,
     limits,
     log: updateLog,
     node: deps.cluster?.node ?? newId(now()),
-    now,
-    steady,
     renew: (member, token) => void admission.renew(member, token),
     wantsCompaction: (room) => void compaction.run(room),
-    countRefused: () => (counts.refusedFrames += 1),
-    countResync: () => (counts.resyncs += 1),
-    failed: (room, error) => tellFailed(room, { error, log }),
-    flushSoon: (link) => flusher.soon(link),
-    flushWithTurn: (link) => flusher.withTurn(link),
-    refused(link, code, detail) {
-      counts.refusedFrames += 1;
-      log.info({ code, detail, door: link.door, userId: link.identity?.userId }, "socket refused");
-    },
+    ...createTellers({ counts, log, flusher }),
   };
   const lobby = new Lobby({ owner, store, access, admission, log, cluster, exclusive: serial });
-  const lineage = createLineage({
+  const lineage = new Lineage({
     store,
     lobby,
     log: updateLog,
@@ -90,18 +68,11 @@ export function createCollabCore(deps: Omit<CollabDeps, "allowOrigin">): CollabC
   return {
     limits,
     accepting: () => !stopping && sockets.links.size < limits.sockets,
-    connect(transport, open) {
-      const link = new Link(owner, transport, open.door);
-      sockets.add(link);
-      link.client = lobby.hocuspocus.handleConnection(link, REQUEST, { link });
-      if (open.document !== undefined) link.openYjs(open.document, open.token ?? "");
-      return link;
-    },
-    disconnect(link) {
-      sockets.remove(link);
-      link.closed();
-    },
-    ...lineage,
+    ...createDoors({ owner, sockets, lobby }),
+    read: (document) => lineage.read(document),
+    remove: (document) => lineage.remove(document),
+    replace: (document, update) => lineage.replace(document, update),
+    recheckDocument: (document) => lineage.recheck(document),
     revokeSession: (sessionId) => admission.revokeSession(sessionId),
     recheckUser: (userId) => admission.recheckUser(userId),
     stats: () => statsOf(parts),
@@ -113,12 +84,55 @@ export function createCollabCore(deps: Omit<CollabDeps, "allowOrigin">): CollabC
   };
 }
 
+/** Where sockets come in and go out. */
+function createDoors(deps: {
+  owner: LinkOwner;
+  sockets: Sockets;
+  lobby: Lobby;
+}): Pick<CollabCore, "connect" | "disconnect"> {
+  const { owner, sockets, lobby } = deps;
+  return {
+    connect(transport, open) {
+      const link = new Link(owner, transport, open.door);
+      sockets.add(link);
+      link.client = lobby.hocuspocus.handleConnection(link, REQUEST, { link });
+      if (open.document !== undefined) link.openYjs(open.document, open.token ?? "");
+      return link;
+    },
+    disconnect(link) {
+      sockets.remove(link);
+      link.closed();
+    },
+  };
+}
+
 function* membersOf(rooms: Iterable<Room>): Iterable<Occupant> {
   for (const room of rooms) yield* room.members;
 }
 
-function tellFailed(room: Room, { error, log }: { error: unknown; log: Log }): void {
-  log.error({ err: error, document: room.document.name }, "a document failed in memory; it is loaded again");
+type Tellers = Pick<
+  RoomOwner & LinkOwner,
+  "countRefused" | "countResync" | "failed" | "flushSoon" | "flushWithTurn" | "refused"
+>;
+
+/** What rooms and links have to say that concerns nobody but the log, the counts and the flusher. */
+function createTellers(to: { counts: Parts["counts"]; log: Log; flusher: Flusher }): Tellers {
+  const { counts, log, flusher } = to;
+  return {
+    countRefused: () => (counts.refusedFrames += 1),
+    countResync: () => (counts.resyncs += 1),
+    failed: (room, error) =>
+      log.error(
+        { err: error, document: room.document.name },
+        "a document failed in memory; it is loaded again",
+      ),
+    flushSoon: (link) => flusher.soon(link),
+    flushWithTurn: (link) => flusher.withTurn(link),
+    refused(link, code, detail) {
+      counts.refusedFrames += 1;
+      log.info({ code, detail, door: link.door, userId: link.identity?.userId }, "socket refused");
+    },
+  };
 }
 
 /** The store has been failing for too long, or is back: every writer is told, in place. */

@@ -19,20 +19,56 @@ export interface LineageDeps {
 }
 
 /** A document as a whole: read it, replace it by another lineage, remove it. */
-export interface Lineage {
-  read(document: string): Promise<Uint8Array>;
-  remove(document: string): Promise<void>;
-  replace(document: string, update: Uint8Array): Promise<void>;
-  /** Sends the clients of a live document away if another node has replaced or removed it. Never rejects. */
-  recheckDocument(document: string): Promise<void>;
-}
+export class Lineage {
+  readonly #deps: LineageDeps;
 
-export function createLineage(deps: LineageDeps): Lineage {
-  const { store, lobby, log, serial, compaction, cluster } = deps;
+  constructor(deps: LineageDeps) {
+    this.#deps = deps;
+  }
+
+  async read(document: string): Promise<Uint8Array> {
+    const room = this.#live(document);
+    if (room !== undefined) {
+      await this.#deps.cluster?.complete(room);
+      return room.fullState();
+    }
+    const { state, deleted } = await this.#stored(document);
+    if (deleted) throw new Failure("document_deleted");
+    return state;
+  }
+
+  remove(document: string): Promise<void> {
+    return this.#end(document, undefined, "document_deleted");
+  }
+
+  replace(document: string, update: Uint8Array): Promise<void> {
+    return this.#end(document, update, "document_replaced");
+  }
+
+  /** Sends the clients of a live document away if another node has replaced or removed it. Never rejects. */
+  async recheck(document: string): Promise<void> {
+    const room = this.#live(document);
+    if (room === undefined) return;
+    try {
+      const { head } = await readHead(this.#deps.store, document);
+      if (this.#live(document) !== room || (!head.deleted && head.epoch === room.epoch)) return;
+      await this.#endedElsewhere(room, head.deleted ? "document_deleted" : "document_replaced");
+    } catch (error) {
+      this.#deps.compaction.log.error({ err: error, document }, "cannot tell whether a document has ended");
+      // Whoever comes back is served what the store has.
+      this.#evict(room, "try_later");
+    }
+  }
+
+  /** An ended room stays for as long as its last socket takes to close; it no longer speaks for the document. */
+  #live(document: string): Room | undefined {
+    const room = this.#deps.lobby.rooms.get(document);
+    return room?.ended === true ? undefined : room;
+  }
 
   /** What the store has of a document, as one V1 update. */
-  async function stored(document: string): Promise<{ state: Uint8Array; deleted: boolean }> {
-    const found = await loadDocument(store, document);
+  async #stored(document: string): Promise<{ state: Uint8Array; deleted: boolean }> {
+    const found = await loadDocument(this.#deps.store, document);
     const doc = new Y.Doc();
     applyStored(doc, { parts: found.parts, updates: found.rows.map((row) => row.update) }, undefined);
     const state = Y.encodeStateAsUpdate(doc);
@@ -41,9 +77,10 @@ export function createLineage(deps: LineageDeps): Lineage {
   }
 
   /** Nobody may join or write the live document any more; its clients are told, its rows are gone. */
-  async function end(document: string, update: Uint8Array | undefined, code: FailureCode): Promise<void> {
+  async #end(document: string, update: Uint8Array | undefined, code: FailureCode): Promise<void> {
+    const { serial, log, cluster, compaction } = this.#deps;
     await serial(document, async () => {
-      const room = live(document);
+      const room = this.#live(document);
       if (room !== undefined) {
         // Whose lineage ends is to be known, whichever node they wrote on.
         await cluster?.complete(room);
@@ -52,75 +89,37 @@ export function createLineage(deps: LineageDeps): Lineage {
       }
       // Also for a room that failed and is gone: its last rows must not come after its lineage.
       await log.flushed();
-      const state = room?.fullState() ?? (await stored(document)).state;
+      const state = room?.fullState() ?? (await this.#stored(document)).state;
       const retired = Y.decodeStateVector(Y.encodeStateVectorFromUpdate(state)).keys();
       try {
         await replaceDocument(compaction, document, { update, retired });
       } catch (error) {
         // Whether it was replaced cannot be told now; whoever comes back is served what the store has.
-        if (room !== undefined) evict(room, "try_later");
+        if (room !== undefined) this.#evict(room, "try_later");
         throw error;
       }
-      if (room !== undefined) evict(room, code);
+      if (room !== undefined) this.#evict(room, code);
     });
   }
 
-  /** An ended room stays for as long as its last socket takes to close; it no longer speaks for the document. */
-  function live(document: string): Room | undefined {
-    const room = lobby.rooms.get(document);
-    return room?.ended === true ? undefined : room;
-  }
-
-  function evict(room: Room, code: FailureCode): void {
-    for (const member of room.members) {
-      if (code === "document_replaced") member.reset();
-      else member.link.refuse(code, "");
-    }
-    lobby.unloadIfIdle(room);
-  }
-
   /** Another node has ended this lineage. What this one has accepted since is nobody's any more. */
-  async function endedElsewhere(room: Room, code: FailureCode): Promise<void> {
+  async #endedElsewhere(room: Room, code: FailureCode): Promise<void> {
+    const { store, log } = this.#deps;
     const { name } = room.document;
     room.settle();
     room.ended = true;
-    evict(room, code);
+    this.#evict(room, code);
     const own = Y.decodeStateVector(Y.encodeStateVector(room.document)).keys();
     await new Promise<void>((resolve) => log.whenCommitted(room.lastPosition, { committed: resolve }));
     await retireClients(store, name, own);
     await store.purgeRows(name, room.epoch);
   }
 
-  async function recheck(document: string): Promise<void> {
-    const room = live(document);
-    if (room === undefined) return;
-    const { head } = await readHead(store, document);
-    if (live(document) !== room || (!head.deleted && head.epoch === room.epoch)) return;
-    await endedElsewhere(room, head.deleted ? "document_deleted" : "document_replaced");
+  #evict(room: Room, code: FailureCode): void {
+    for (const member of room.members) {
+      if (code === "document_replaced") member.reset();
+      else member.link.refuse(code, "");
+    }
+    this.#deps.lobby.unloadIfIdle(room);
   }
-
-  return {
-    async recheckDocument(document) {
-      try {
-        await recheck(document);
-      } catch (error) {
-        compaction.log.error({ err: error, document }, "cannot tell whether a document has ended");
-        const room = live(document);
-        // Whoever comes back is served what the store has.
-        if (room !== undefined) evict(room, "try_later");
-      }
-    },
-    async read(document) {
-      const room = live(document);
-      if (room !== undefined) {
-        await cluster?.complete(room);
-        return room.fullState();
-      }
-      const { state, deleted } = await stored(document);
-      if (deleted) throw new Failure("document_deleted");
-      return state;
-    },
-    remove: (document) => end(document, undefined, "document_deleted"),
-    replace: (document, update) => end(document, update, "document_replaced"),
-  };
 }

@@ -19,7 +19,7 @@ export interface UpdateLogDeps {
   /** The store has been failing for too long, or is back. */
   readonly onWritable: (writable: boolean) => void;
   /** These rows, in their order, are durable. */
-  readonly onCommitted?: (rows: readonly UpdateRow[]) => void;
+  readonly onCommitted: (rows: readonly UpdateRow[]) => void;
 }
 
 /**
@@ -177,7 +177,7 @@ export class UpdateLog {
       this.#ticker = undefined;
     } else this.#schedule();
     this.#release();
-    this.#deps.onCommitted?.(batch);
+    this.#deps.onCommitted(batch);
     this.#feed({ type: "committed", backlogBytes: this.uncommittedBytes });
   }
 

@@ -35,7 +35,14 @@ describe("the update log", () => {
         await faulty.store.appendRows(rows);
       },
     };
-    const updates = new UpdateLog({ store, limits, now: Date.now, log, onWritable: () => undefined });
+    const updates = new UpdateLog({
+      store,
+      limits,
+      now: Date.now,
+      log,
+      onWritable: () => undefined,
+      onCommitted: () => undefined,
+    });
     faulty.inject({ kind: "stall" });
     updates.append(row(1));
     await until(() => faulty.stalled === 1, "the first commit is in flight");
@@ -55,7 +62,14 @@ describe("the update log", () => {
         sizes.push(rows.map((one) => one.update.length));
       },
     };
-    const updates = new UpdateLog({ store, limits, now: Date.now, log, onWritable: () => undefined });
+    const updates = new UpdateLog({
+      store,
+      limits,
+      now: Date.now,
+      log,
+      onWritable: () => undefined,
+      onCommitted: () => undefined,
+    });
     for (const [index, bytes] of [10, 10, 10, 10, 500, 60, 50, 40].entries())
       updates.append(row(index + 1, bytes));
     await updates.flushed();
@@ -89,7 +103,14 @@ describe("the update log", () => {
             },
           };
           const limits = { ...DEFAULT_LIMITS, commitPaceMs: 0, commitRows };
-          const updates = new UpdateLog({ store, limits, now: Date.now, log, onWritable: () => undefined });
+          const updates = new UpdateLog({
+            store,
+            limits,
+            now: Date.now,
+            log,
+            onWritable: () => undefined,
+            onCommitted: () => undefined,
+          });
           const released: number[] = [];
           let seq = 0;
           for (const step of steps) {

@@ -1,24 +1,11 @@
+import type { BusState } from "@scriptorium/shared";
 import type { ClusterDeps } from "../collab.ts";
 import type { CollabLimits } from "../limits.ts";
 import type { DocumentStore, Log, UpdateRow } from "../ports.ts";
 import type { Room } from "../room.ts";
-import { createLeases } from "./leases.ts";
-import { createReader } from "./reader.ts";
+import { createLeases, type Leases } from "./leases.ts";
+import { Reader } from "./reader.ts";
 import { Seat, type SeatOwner } from "./seat.ts";
-
-/** This node among the others: what they have committed comes into its documents, and the other way round. */
-export interface Cluster {
-  /** A document has been loaded; `parts` are those that its head named. */
-  opened(room: Room, parts: Iterable<string>): void;
-  closed(room: Room): void;
-  /** The store has these rows of this node now. */
-  committed(rows: readonly UpdateRow[]): void;
-  /** Resolves when the live document has what all nodes have committed by now, if others may have written it. */
-  complete(room: Room): Promise<void>;
-  stats(): ClusterStats;
-  /** Says goodbye: its people are gone from other nodes at once. */
-  stop(): void;
-}
 
 /** Counts since the start, but for the first four. */
 export interface ClusterStats {
@@ -49,92 +36,128 @@ export interface ClusterCoreDeps extends ClusterDeps {
 
 const TICK_MS = 100;
 
-export function createCluster(deps: ClusterCoreDeps): Cluster {
-  const { node, bus, peers, limits, steady, recheckDocument } = deps;
-  const seats = new Map<string, Seat>();
-  const counts = { refused: 0, replayed: 0 };
-  const reader = createReader({ ...deps, arriving: () => bus.state === "up", onEnded: recheckDocument });
-  const owner: SeatOwner = {
-    node,
-    bus,
-    limits,
-    wantsReading: (seat) => reader.want(seat),
-    suspectsEnd: recheckDocument,
-    countRefused: () => (counts.refused += 1),
-    countReplayed: () => (counts.replayed += 1),
-  };
-  const leases = createLeases({
-    ...deps,
-    countRefused: owner.countRefused,
-    onGone(other, heardAt) {
-      for (const seat of seats.values()) {
-        const shared = seat.sharers.has(other);
-        seat.forget(other);
-        // It may have committed something and died before it could say so; also to one that it had not heard of yet.
-        if (shared || seat.openedAt >= heardAt) reader.want(seat);
-      }
-    },
-  });
-  const farewells = createFarewells();
-  const mustPoll = (): boolean => peers.cutOff || (bus.state === "down" && peers.others.size > 0);
-  const poller = createPoller({ seats, limits, steady, mustPoll, want: (seat) => reader.want(seat) });
-  const unlisten = bus.whenChanged((state) => {
-    for (const seat of seats.values()) {
+/** This node among the others: what they have committed comes into its documents, and the other way round. */
+export class Cluster {
+  readonly #deps: ClusterCoreDeps;
+  readonly #seats = new Map<string, Seat>();
+  readonly #owner: SeatOwner;
+  readonly #reader: Reader;
+  readonly #leases: Leases;
+  readonly #poller: Poller;
+  readonly #farewells = createFarewells();
+  readonly #counts = { refused: 0, replayed: 0 };
+  readonly #ends: (() => void)[] = [];
+  #digestAt: number;
+
+  constructor(deps: ClusterCoreDeps) {
+    this.#deps = deps;
+    const { node, bus, limits, recheckDocument } = deps;
+    const countRefused = (): void => void (this.#counts.refused += 1);
+    this.#reader = new Reader({ ...deps, arriving: () => bus.state === "up", onEnded: recheckDocument });
+    this.#owner = {
+      node,
+      bus,
+      limits,
+      wantsReading: (seat) => this.#reader.want(seat),
+      suspectsEnd: recheckDocument,
+      countRefused,
+      countReplayed: () => (this.#counts.replayed += 1),
+    };
+    this.#leases = createLeases({ ...deps, countRefused, onGone: (other, at) => this.#gone(other, at) });
+    this.#poller = createPoller({
+      ...deps,
+      seats: this.#seats,
+      mustPoll: () => this.#mustPoll(),
+      want: (seat) => this.#reader.want(seat),
+    });
+    this.#digestAt = deps.steady();
+    const ticker = setInterval(() => this.#tick(), TICK_MS);
+    this.#ends.push(
+      () => clearInterval(ticker),
+      bus.whenChanged((state) => this.#busChanged(state)),
+    );
+  }
+
+  /** A document has been loaded; `parts` are those that its head named. */
+  opened(room: Room, parts: Iterable<string>): void {
+    const { name } = room.document;
+    this.#seats.get(name)?.leave();
+    this.#seats.set(name, new Seat(this.#owner, room, { parts, at: this.#deps.steady() }));
+  }
+
+  closed(room: Room): void {
+    const seat = this.#seats.get(room.document.name);
+    if (seat?.room !== room) return;
+    if (this.#deps.bus.state === "down") this.#farewells.keep(seat);
+    seat.leave();
+    this.#seats.delete(room.document.name);
+  }
+
+  /** The store has these rows of this node now. */
+  committed(rows: readonly UpdateRow[]): void {
+    for (const [document, own] of byDocument(rows)) this.#seats.get(document)?.committed(own);
+  }
+
+  /** Resolves when the live document has what all nodes have committed by now, if others may have written it. */
+  async complete(room: Room): Promise<void> {
+    const seat = this.#seats.get(room.document.name);
+    if (seat?.room !== room) return;
+    if (seat.sharers.size > 0 || seat.behind || this.#mustPoll()) await this.#reader.now(seat);
+  }
+
+  stats(): ClusterStats {
+    const seats = [...this.#seats.values()];
+    return {
+      nodes: this.#leases.size,
+      shared: seats.filter((seat) => seat.sharers.size > 0).length,
+      behind: seats.filter((seat) => seat.behind).length,
+      polling: this.#mustPoll(),
+      reads: this.#reader.count,
+      ...this.#counts,
+    };
+  }
+
+  /** Says goodbye: its people are gone from other nodes at once. */
+  stop(): void {
+    for (const end of this.#ends) end();
+    this.#reader.stop();
+    for (const seat of this.#seats.values()) seat.leave();
+    this.#seats.clear();
+    this.#leases.stop();
+  }
+
+  /** Some node cannot be heard, or none: what it commits is to be seen in the log alone. */
+  #mustPoll(): boolean {
+    const { peers, bus } = this.#deps;
+    return peers.cutOff || (bus.state === "down" && peers.others.size > 0);
+  }
+
+  #tick(): void {
+    this.#poller.tick();
+    const now = this.#deps.steady();
+    if (now - this.#digestAt < this.#deps.limits.digestMs) return;
+    this.#digestAt = now;
+    for (const seat of this.#seats.values()) seat.digest();
+  }
+
+  #gone(node: string, heardAt: number): void {
+    for (const seat of this.#seats.values()) {
+      const shared = seat.sharers.has(node);
+      seat.forget(node);
+      // It may have committed something and died before it could say so; also to one that it had not heard of yet.
+      if (shared || seat.openedAt >= heardAt) this.#reader.want(seat);
+    }
+  }
+
+  #busChanged(state: BusState): void {
+    for (const seat of this.#seats.values()) {
       seat.stale = true;
       if (state === "down") continue;
       seat.join();
-      reader.want(seat);
+      this.#reader.want(seat);
     }
-    if (state === "up") farewells.say();
-  });
-  let digestAt = steady();
-  const ticker = setInterval(() => {
-    poller.tick();
-    if (steady() - digestAt < limits.digestMs) return;
-    digestAt = steady();
-    for (const seat of seats.values()) seat.digest();
-  }, TICK_MS);
-
-  return {
-    opened(room, parts) {
-      const { name } = room.document;
-      seats.get(name)?.leave();
-      seats.set(name, new Seat(owner, room, { parts, at: steady() }));
-    },
-    closed(room) {
-      const seat = seats.get(room.document.name);
-      if (seat?.room !== room) return;
-      if (bus.state === "down") farewells.keep(seat);
-      seat.leave();
-      seats.delete(room.document.name);
-    },
-    committed(rows) {
-      for (const [document, own] of byDocument(rows)) seats.get(document)?.committed(own);
-    },
-    async complete(room) {
-      const seat = seats.get(room.document.name);
-      if (seat?.room === room && (seat.sharers.size > 0 || seat.behind || mustPoll())) await reader.now(seat);
-    },
-    stats() {
-      const all = [...seats.values()];
-      return {
-        nodes: leases.size,
-        shared: all.filter((seat) => seat.sharers.size > 0).length,
-        behind: all.filter((seat) => seat.behind).length,
-        polling: mustPoll(),
-        reads: reader.count,
-        ...counts,
-      };
-    },
-    stop() {
-      clearInterval(ticker);
-      unlisten();
-      reader.stop();
-      for (const seat of seats.values()) seat.leave();
-      seats.clear();
-      leases.stop();
-    },
-  };
+    if (state === "up") this.#farewells.say();
+  }
 }
 
 /** Many; an outage that lasts is seen in the store, by nodes that then read every document in turn. */
@@ -157,6 +180,10 @@ function createFarewells() {
   };
 }
 
+interface Poller {
+  tick(): void;
+}
+
 interface PollerDeps {
   readonly seats: ReadonlyMap<string, Seat>;
   readonly limits: CollabLimits;
@@ -169,7 +196,7 @@ interface PollerDeps {
  * While some node cannot be heard, every live document is read in turn: each every `pollMs`, or, when there are very many,
  * as often as `pollsPerSecond` allows. One round more when it can be heard again: it may have committed something last.
  */
-function createPoller({ seats, limits, steady, mustPoll, want }: PollerDeps) {
+function createPoller({ seats, limits, steady, mustPoll, want }: PollerDeps): Poller {
   let round: Iterator<Seat> | undefined;
   let startedAt = Number.NEGATIVE_INFINITY;
   let due = 0;

@@ -13,34 +13,73 @@ export interface ReaderDeps {
   readonly onEnded: (document: string) => void;
 }
 
-/** Reads the log for live documents: a few at a time, each at most once at a time, in the order of asking. */
-export interface Reader {
-  /** Soon; asked again while it is being read, it is read again. */
-  want(seat: Seat): void;
-  /** Resolves when everything that the log has by now is in memory; rejects when the log cannot be read. */
-  now(seat: Seat): Promise<void>;
-  /** Reads since the start. */
-  readonly count: number;
-  /** Documents that wait to be read. */
-  readonly waiting: number;
-  stop(): void;
-}
-
 /** After a failure. The document is as complete as it was, and stays `behind`. */
 const RETRY_MS = 1_000;
 
-export function createReader(deps: ReaderDeps): Reader {
-  const { node, store, limits, log, arriving, onEnded } = deps;
-  const queue = new Set<Seat>();
-  const reading = new Map<Seat, Promise<void>>();
-  const again = new Set<Seat>();
-  const retries = new Set<NodeJS.Timeout>();
-  let count = 0;
-  let stopped = false;
+/** Reads the log for live documents: a few at a time, each at most once at a time, in the order of asking. */
+export class Reader {
+  /** Readings since the start. */
+  count = 0;
+  readonly #deps: ReaderDeps;
+  readonly #queue = new Set<Seat>();
+  readonly #reading = new Map<Seat, Promise<void>>();
+  /** Asked for while they were being read. */
+  readonly #again = new Set<Seat>();
+  readonly #retries = new Set<NodeJS.Timeout>();
+  #stopped = false;
 
-  async function read(seat: Seat): Promise<void> {
+  constructor(deps: ReaderDeps) {
+    this.#deps = deps;
+  }
+
+  /** Soon; asked again while it is being read, it is read again. */
+  want(seat: Seat): void {
+    if (this.#stopped) return;
+    if (this.#reading.has(seat)) {
+      this.#again.add(seat);
+      return;
+    }
+    this.#queue.add(seat);
+    this.#next();
+  }
+
+  /** Resolves when everything that the log has by now is in memory; rejects when the log cannot be read. */
+  async now(seat: Seat): Promise<void> {
+    // One that is under way may have begun before what the asker has heard of. How that one ends is told elsewhere.
+    await Promise.allSettled([this.#reading.get(seat)]);
+    await (this.#reading.get(seat) ?? this.#start(seat));
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#queue.clear();
+    for (const timer of this.#retries) clearTimeout(timer);
+  }
+
+  #next(): void {
+    for (const seat of this.#queue) {
+      if (this.#stopped || this.#reading.size >= this.#deps.limits.readsAtOnce) return;
+      this.#queue.delete(seat);
+      this.#start(seat).catch((error: unknown) => this.#failed(seat, error));
+    }
+  }
+
+  async #start(seat: Seat): Promise<void> {
+    const running = this.#read(seat);
+    this.#reading.set(seat, running);
+    try {
+      await running;
+    } finally {
+      this.#reading.delete(seat);
+      if (this.#again.delete(seat)) this.#queue.add(seat);
+      this.#next();
+    }
+  }
+
+  async #read(seat: Seat): Promise<void> {
+    const { store, node, arriving, onEnded } = this.#deps;
     if (seat.left || seat.room.ended) return;
-    count += 1;
+    this.count += 1;
     const wasStale = seat.stale;
     // What comes to be missed while it is read is missed for the next reading. While nothing arrives, everything is.
     if (arriving()) seat.stale = false;
@@ -52,65 +91,17 @@ export function createReader(deps: ReaderDeps): Reader {
     }
   }
 
-  /** One reading of a seat; a second asker waits for the one after the one that is under way. */
-  function start(seat: Seat): Promise<void> {
-    const running = read(seat).finally(() => {
-      reading.delete(seat);
-      if (again.delete(seat)) queue.add(seat);
-      next();
-    });
-    reading.set(seat, running);
-    return running;
-  }
-
-  function next(): void {
-    for (const seat of queue) {
-      if (stopped || reading.size >= limits.readsAtOnce) return;
-      queue.delete(seat);
-      start(seat).catch((error: unknown) => failed(seat, error));
-    }
-  }
-
-  function failed(seat: Seat, error: unknown): void {
+  #failed(seat: Seat, error: unknown): void {
+    const { log } = this.#deps;
     log.warn(
       { err: error, document: seat.document },
       "cannot read what other nodes have written; trying again",
     );
-    if (stopped) return;
+    if (this.#stopped) return;
     const timer = setTimeout(() => {
-      retries.delete(timer);
-      want(seat);
+      this.#retries.delete(timer);
+      this.want(seat);
     }, RETRY_MS);
-    retries.add(timer);
+    this.#retries.add(timer);
   }
-
-  function want(seat: Seat): void {
-    if (stopped) return;
-    if (reading.has(seat)) {
-      again.add(seat);
-      return;
-    }
-    queue.add(seat);
-    next();
-  }
-
-  return {
-    want,
-    async now(seat) {
-      // One that is under way may have begun before what the asker has heard of.
-      await reading.get(seat)?.catch(() => undefined);
-      await (reading.get(seat) ?? start(seat));
-    },
-    get count() {
-      return count;
-    },
-    get waiting() {
-      return queue.size;
-    },
-    stop() {
-      stopped = true;
-      queue.clear();
-      for (const timer of retries) clearTimeout(timer);
-    },
-  };
 }
