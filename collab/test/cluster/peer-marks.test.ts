@@ -29,7 +29,8 @@ class World {
   readonly messages: { node: string; first: number; last: number }[] = [];
   /** Rows that are in the document, as "node/seq". */
   readonly document = new Set<string>();
-  #reading: Reading | undefined;
+  /** What the log had when the reading began is all that it is sure to find. */
+  #reading: { readonly known: Reading; readonly found: string[] } | undefined;
 
   step(event: Event): void {
     switch (event.type) {
@@ -48,12 +49,12 @@ class World {
       case "digest":
         return this.marks.announced(event.node, this.last(event.node));
       case "begin":
-        this.#reading ??= this.marks.beginReading();
+        this.#reading ??= { known: this.marks.beginReading(), found: this.log() };
         return;
       case "finish": {
         if (this.#reading === undefined) return;
-        this.readAll();
-        this.marks.finishReading(this.#reading);
+        for (const row of this.#reading.found) this.document.add(row);
+        this.marks.finishReading(this.#reading.known);
         this.#reading = undefined;
       }
     }
@@ -63,9 +64,8 @@ class World {
     return this.committed.get(node) ?? 0;
   }
 
-  readAll(): void {
-    for (const node of NODES)
-      for (let seq = 1; seq <= this.last(node); seq += 1) this.document.add(`${node}/${seq}`);
+  log(): string[] {
+    return NODES.flatMap((node) => Array.from({ length: this.last(node) }, (_, i) => `${node}/${i + 1}`));
   }
 
   #deliver({ node, first, last }: { node: string; first: number; last: number }): void {
