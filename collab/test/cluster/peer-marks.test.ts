@@ -135,6 +135,12 @@ describe("the marks of other nodes' rows", () => {
     marks.arrived("a", 52, 53);
     marks.finishReading(reading);
     assert.deepEqual([marks.behind, marks.appliedOf("a")], [false, 53]);
+    marks.arrived("a", 60, 60);
+    const next = marks.beginReading();
+    // Row 61 was committed too late for this reading.
+    marks.arrived("a", 62, 62);
+    marks.finishReading(next);
+    assert.deepEqual([marks.behind, marks.appliedOf("a")], [true, 60]);
   });
 
   it("[CL9] are kept for a bounded number of nodes, and one that was forgotten is read again", () => {
