@@ -256,6 +256,8 @@ function hopping(inner: DocumentStore, seed: number): DocumentStore {
     },
     appendRows: (...args) => hop(() => inner.appendRows(...args)),
     readRows: (...args) => hop(() => inner.readRows(...args)),
+    listRows: (...args) => hop(() => inner.listRows(...args)),
+    getRows: (...args) => hop(() => inner.getRows(...args)),
     removeRows: (...args) => hop(() => inner.removeRows(...args)),
     putPart: (...args) => hop(() => inner.putPart(...args)),
     getPart: (...args) => hop(() => inner.getPart(...args)),

@@ -3,7 +3,7 @@ import { after, before, describe, it } from "node:test";
 import { newId } from "@scriptorium/shared";
 import type { Opened } from "@scriptorium/shared/testing";
 import fc from "fast-check";
-import type { DocumentStore, RowId, UpdateRow } from "../ports.ts";
+import type { DocumentStore, RowId, RowName, UpdateRow } from "../ports.ts";
 import { memoryDocumentStore } from "./memory-document-store.ts";
 
 const NODES = ["node-b", "node-a", "node-c"];
@@ -18,6 +18,20 @@ function rows(document: string, count: number, fields: Partial<UpdateRow> = {}):
   return Array.from({ length: count }, (_, i) =>
     row({ document, seq: i + 1, update: new Uint8Array([i, i >> 8, 7]), ...fields }),
   );
+}
+
+/** For comparison: a listing has no order. */
+function namesOf(named: readonly RowName[]): string[] {
+  return named.map(({ node, seq }) => `${node} ${seq}`).toSorted();
+}
+
+async function namesIn(store: DocumentStore, document: string, epoch = 1): Promise<string[]> {
+  const listed = await store.listRows(document, epoch);
+  assert.ok(
+    listed.every((name) => Object.keys(name).toSorted().join() === "node,seq"),
+    "names and nothing else",
+  );
+  return namesOf(listed);
 }
 
 type Step =
@@ -85,6 +99,9 @@ export function documentStoreContract(name: string, open: () => Promise<Opened<D
     it("is empty for a document that nobody wrote", async () => {
       const document = newId();
       assert.deepEqual(await store.readRows(document, 1), []);
+      assert.deepEqual(await store.listRows(document, 1), []);
+      assert.deepEqual(await store.getRows([]), []);
+      assert.deepEqual(await store.getRows([row({ document })]), []);
       assert.deepEqual(await store.listParts(document), []);
       assert.equal(await store.getPart(document, "p"), undefined);
       await store.appendRows([]);
@@ -147,6 +164,79 @@ export function documentStoreContract(name: string, open: () => Promise<Opened<D
           written.filter((found) => found.document === document),
         );
       }
+    });
+
+    it("lists the names of an epoch's rows, and of no other epoch or document", async () => {
+      const [a, b] = [newId(), newId()];
+      const written = NODES.flatMap((node) => rows(a, 3, { node }));
+      const others = [row({ document: a, epoch: 2, seq: 7 }), row({ document: b, seq: 8 })];
+      await store.appendRows([...written, ...others]);
+      assert.deepEqual(await namesIn(store, a), namesOf(written));
+      assert.deepEqual(await namesIn(store, a, 2), ["node-a 7"]);
+      assert.deepEqual(await namesIn(store, b), ["node-a 8"]);
+      await store.removeRows(written.slice(0, 4));
+      assert.deepEqual(await namesIn(store, a), namesOf(written.slice(4)));
+      await store.purgeRows(a, 1);
+      assert.deepEqual(await namesIn(store, a), []);
+    });
+
+    it("gives those of the named rows that are there, once each, ordered by node and then by number", async () => {
+      const [a, b] = [newId(), newId()];
+      const written = NODES.flatMap((node) => rows(a, 12, { node, by: `of ${node}` }));
+      await store.appendRows([...written, row({ document: a, epoch: 2 }), row({ document: b })]);
+      const named = [11, 2, 10, 9, 3].flatMap((seq) => NODES.map((node) => row({ document: a, node, seq })));
+      const unknown = [
+        row({ document: a, seq: 13 }),
+        row({ document: a, epoch: 3, seq: 2 }),
+        row({ document: a, node: "node-d", seq: 2 }),
+        row({ document: b, seq: 2 }),
+        row({ document: newId(), seq: 2 }),
+      ];
+      const found = await store.getRows([...named, ...unknown, ...named]);
+      assert.deepEqual(
+        found,
+        (await store.readRows(a, 1)).filter(({ seq }) => [2, 3, 9, 10, 11].includes(seq)),
+      );
+      assert.equal(found.length, named.length);
+      await store.removeRows(named.slice(0, 3));
+      assert.deepEqual(await store.getRows(named.slice(0, 4)), await store.getRows(named.slice(3, 4)));
+      assert.deepEqual(
+        (await store.getRows([row({ document: a, epoch: 2 })])).map(({ epoch }) => epoch),
+        [2],
+        "of the epoch that was named",
+      );
+    });
+
+    it("takes any name of a document, a node and an author", async () => {
+      const odd = ["a/b", "a%2Fb", "a", "a.b", "a$b", "a b", "ä", "论文", "👩‍🔬", "__proto__", "0", ""];
+      const prefix = newId();
+      const written = odd.flatMap((title) =>
+        odd.map((node, i) => row({ document: `${prefix}${title}`, node, seq: i + 1, by: title })),
+      );
+      await store.appendRows(written);
+      for (const title of odd) {
+        const document = `${prefix}${title}`;
+        const own = written.filter((found) => found.document === document);
+        const expected = own.toSorted((x, y) => (x.node < y.node ? -1 : 1));
+        assert.deepEqual(await store.readRows(document, 1), expected, title);
+        assert.deepEqual(await namesIn(store, document), namesOf(own), title);
+        assert.deepEqual(await store.getRows(own), expected, title);
+      }
+    });
+
+    it("gives thousands of rows by name, and large ones", async () => {
+      const document = newId();
+      const many = rows(document, 2_500);
+      const large = row({ document, node: "node-c", update: new Uint8Array(9 * 1024 * 1024).fill(5) });
+      await store.appendRows(many);
+      await store.appendRows([large]);
+      assert.deepEqual(await namesIn(store, document), namesOf([...many, large]));
+      const found = await store.getRows([large, ...many.toReversed()]);
+      const last = found.pop();
+      assert.deepEqual(found, many);
+      // Not deepEqual, which takes minutes for megabytes.
+      assert.ok(last !== undefined && Buffer.compare(last.update, large.update) === 0);
+      assert.deepEqual({ ...last, update: large.update }, large);
     });
 
     it("takes nothing from and shares nothing with the caller", async () => {
@@ -245,7 +335,10 @@ export function documentStoreContract(name: string, open: () => Promise<Opened<D
             await apply(store, document, next);
           }
           for (const epoch of [1, 2, 3]) {
-            assert.deepEqual(await store.readRows(document, epoch), await model.readRows(document, epoch));
+            const expected = await model.readRows(document, epoch);
+            assert.deepEqual(await store.readRows(document, epoch), expected);
+            assert.deepEqual(await namesIn(store, document, epoch), namesOf(expected));
+            assert.deepEqual(await store.getRows(expected), expected);
           }
         }),
         { numRuns: 25 },

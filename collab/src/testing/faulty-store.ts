@@ -85,6 +85,8 @@ export function faultyStore(inner: DocumentStore): FaultyStore {
       },
       appendRows: (...args) => run("appendRows", () => inner.appendRows(...args)),
       readRows: (...args) => run("readRows", () => inner.readRows(...args)),
+      listRows: (...args) => run("listRows", () => inner.listRows(...args)),
+      getRows: (...args) => run("getRows", () => inner.getRows(...args)),
       removeRows: (...args) => run("removeRows", () => inner.removeRows(...args)),
       putPart: (...args) => run("putPart", () => inner.putPart(...args)),
       getPart: (...args) => run("getPart", () => inner.getPart(...args)),

@@ -36,8 +36,18 @@ export function memoryDocumentStore(now: () => number = Date.now): DocumentStore
     async readRows(document, epoch) {
       return [...open(document).rows.values()]
         .filter((row) => row.epoch === epoch)
-        .toSorted((a, b) => compareNodes(a, b) || a.seq - b.seq)
+        .toSorted(byNodeAndNumber)
         .map(copyRow);
+    },
+
+    async listRows(document, epoch) {
+      const rows = [...open(document).rows.values()].filter((row) => row.epoch === epoch);
+      return rows.map(({ node, seq }) => ({ node, seq }));
+    },
+
+    async getRows(ids) {
+      const found = new Set(ids.flatMap((id) => open(id.document).rows.get(rowKey(id)) ?? []));
+      return [...found].toSorted(byNodeAndNumber).map(copyRow);
     },
 
     async removeRows(ids) {
@@ -73,8 +83,8 @@ function rowKey({ epoch, node, seq }: Pick<UpdateRow, "epoch" | "node" | "seq">)
   return `${epoch}/${seq}/${node}`;
 }
 
-function compareNodes(a: UpdateRow, b: UpdateRow): number {
-  if (a.node === b.node) return 0;
+function byNodeAndNumber(a: UpdateRow, b: UpdateRow): number {
+  if (a.node === b.node) return a.seq - b.seq;
   return a.node < b.node ? -1 : 1;
 }
 

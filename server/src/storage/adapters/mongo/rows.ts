@@ -31,7 +31,10 @@ export interface RowsDeps {
   readonly pieces: Collection<RowPiece>;
 }
 
-type RowOperations = Pick<DocumentStore, "appendRows" | "readRows" | "removeRows" | "purgeRows">;
+type RowOperations = Pick<
+  DocumentStore,
+  "appendRows" | "readRows" | "listRows" | "getRows" | "removeRows" | "purgeRows"
+>;
 
 export function mongoRows({ gate, rows, pieces }: RowsDeps): RowOperations {
   return {
@@ -53,15 +56,31 @@ export function mongoRows({ gate, rows, pieces }: RowsDeps): RowOperations {
     async readRows(document, epoch) {
       return gate.run(async () => {
         const found = await rows.find({ _id: below(pathOf(document, epoch)) }).toArray();
-        const read = await Promise.all(
-          found.map(async (row) => {
-            const { update } = row;
-            const bytes = typeof update === "number" ? await joined(pieces, row) : fromBinary(update);
-            return bytes === undefined ? [] : [toUpdateRow(row, bytes)];
-          }),
-        );
-        return read.flat().toSorted(byNodeAndNumber);
+        return (await wholeRows(pieces, found)).toSorted(byNodeAndNumber);
       });
+    },
+
+    async listRows(document, epoch) {
+      return gate.run(async () => {
+        // Nothing but the id, so that the index alone answers.
+        const range = { _id: below(pathOf(document, epoch)) };
+        const found = await rows.find(range, { projection: { _id: 1 } }).toArray();
+        return found.map(({ _id }) => {
+          const [, , node = "", seq] = namesOf(_id);
+          return { node, seq: Number(seq) };
+        });
+      });
+    },
+
+    async getRows(ids) {
+      const named = [...new Set(ids.map(idOf))];
+      const read: UpdateRow[] = [];
+      for (let start = 0; start < named.length; start += IDS_AT_ONCE) {
+        const some = { _id: { $in: named.slice(start, start + IDS_AT_ONCE) } };
+        const found = await gate.run(async () => wholeRows(pieces, await rows.find(some).toArray()));
+        read.push(...found);
+      }
+      return read.toSorted(byNodeAndNumber);
     },
 
     async removeRows(ids) {
@@ -119,6 +138,18 @@ function cutRow(row: UpdateRow): RowPiece[] {
     row: id,
     body: toBinary(row.update.subarray(place * PIECE_BYTES, (place + 1) * PIECE_BYTES)),
   }));
+}
+
+/** The rows with their updates, without those whose update is not all there. */
+async function wholeRows(pieces: Collection<RowPiece>, found: readonly LogRow[]): Promise<UpdateRow[]> {
+  const read = await Promise.all(
+    found.map(async (row) => {
+      const { update } = row;
+      const bytes = typeof update === "number" ? await joined(pieces, row) : fromBinary(update);
+      return bytes === undefined ? [] : [toUpdateRow(row, bytes)];
+    }),
+  );
+  return read.flat();
 }
 
 /** The update of a row that was cut; undefined while pieces are missing: it is being removed. */

@@ -26,6 +26,9 @@ export interface WriteCalls {
 /** What may be asked of the reader's thread. */
 export interface ReadCalls {
   rows: { input: { document: string; epoch: number }; output: Uint8Array };
+  rowNames: { input: { document: string; epoch: number }; output: { node: string; seqs: number[] }[] };
+  /** The rows in these ranges, which must not overlap. */
+  namedRows: { input: { ranges: readonly RowRange[] }; output: Uint8Array };
   part: { input: { document: string; id: string }; output: Uint8Array | undefined };
   parts: { input: { document: string }; output: { id: string; at: number }[] };
   entries: { input: { stream: string; from: number; limit: number }; output: StoredEntry[] };

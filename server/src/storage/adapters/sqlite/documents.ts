@@ -3,7 +3,7 @@ import type { Streams } from "@scriptorium/shared";
 import type { ReadCalls, WriteCalls } from "./calls.ts";
 import { CHUNK_BYTES } from "./document-writes.ts";
 import type { Lane } from "./lane.ts";
-import { packRows, toRanges, unpackRows } from "./row-batch.ts";
+import { distinctIds, packRows, toRanges, unpackRows } from "./row-batch.ts";
 
 export interface DocumentsDeps {
   readonly heads: Streams;
@@ -24,6 +24,16 @@ export function sqliteDocuments({ heads, writer, reader, now }: DocumentsDeps): 
 
     async readRows(document, epoch) {
       return unpackRows(await reader.call("rows", { document, epoch }));
+    },
+
+    async listRows(document, epoch) {
+      const nodes = await reader.call("rowNames", { document, epoch });
+      return nodes.flatMap(({ node, seqs }) => seqs.map((seq) => ({ node, seq })));
+    },
+
+    async getRows(ids) {
+      if (ids.length === 0) return [];
+      return unpackRows(await reader.call("namedRows", { ranges: toRanges(distinctIds(ids)) }));
     },
 
     async removeRows(ids) {

@@ -1,6 +1,5 @@
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
-import type { UpdateRow } from "@scriptorium/collab";
 import type {
   Answer,
   FromThread,
@@ -13,8 +12,8 @@ import type {
 } from "./calls.ts";
 import { CHUNKS } from "./document-writes.ts";
 import { toStoreError } from "./group-commit.ts";
-import { packRows } from "./row-batch.ts";
-import { preparedOnce } from "./statements.ts";
+import { rowReads } from "./row-reads.ts";
+import { bytesOf, preparedOnce } from "./statements.ts";
 import type { Prepare } from "./statements.ts";
 import { DATABASE_FILE } from "./writer.ts";
 
@@ -29,7 +28,8 @@ export function openReader({ dir }: Pick<ThreadBoot, "dir">): Reader {
   db.exec("PRAGMA cache_size = -16000");
   const prepare = preparedOnce(db);
   const handlers: Handlers<ReadCalls> = {
-    ...documentReads(prepare),
+    ...rowReads(prepare),
+    ...partReads(prepare),
     ...streamReads(prepare),
     ...bodyReads(prepare),
   };
@@ -56,39 +56,12 @@ export function openReader({ dir }: Pick<ThreadBoot, "dir">): Reader {
   };
 }
 
-function documentReads(prepare: Prepare): Handlers<Pick<ReadCalls, "rows" | "part" | "parts">> {
-  const rows = prepare(`
-    SELECT node, seq, at, author, body FROM row
-    WHERE lineage = (SELECT id FROM lineage WHERE document = ? AND epoch = ?) ORDER BY node, seq`);
-  const node = prepare("SELECT name, base FROM node WHERE id = ?");
-  const author = prepare("SELECT name FROM author WHERE id = ?");
+function partReads(prepare: Prepare): Handlers<Pick<ReadCalls, "part" | "parts">> {
   const part = prepare("SELECT id, bytes FROM part WHERE document = ? AND name = ? AND whole = 1");
   const chunks = prepare("SELECT body FROM chunk WHERE id BETWEEN ? AND ? ORDER BY id");
   const parts = prepare("SELECT name, at FROM part WHERE document = ? ORDER BY name");
 
   return {
-    rows({ document, epoch }) {
-      const nodes = new Map<unknown, { readonly name: string; readonly base: number }>();
-      const authors = new Map<unknown, string>();
-      const found = rows.all(document, epoch).map((row): UpdateRow => {
-        const from = nodes.get(row["node"]) ?? nodeOf(node.get(row["node"] ?? null));
-        const by = authors.get(row["author"]) ?? String(author.get(row["author"] ?? null)?.["name"]);
-        nodes.set(row["node"], from);
-        authors.set(row["author"], by);
-        const at = from.base + Number(row["at"]);
-        return {
-          document,
-          epoch,
-          node: from.name,
-          seq: Number(row["seq"]),
-          at,
-          by,
-          update: bytesOf(row["body"]),
-        };
-      });
-      return packRows(nodes.size > 1 ? found.toSorted(byNode) : found);
-    },
-
     part({ document, id }) {
       const head = part.get(document, id);
       if (head === undefined) return undefined;
@@ -136,19 +109,4 @@ function bodyReads(prepare: Prepare): Handlers<Pick<ReadCalls, "bodies">> {
 function entryOf(row: Record<string, unknown>): StoredEntry {
   const op = row["op"];
   return { at: Number(row["at"]), op: typeof op === "string" ? op : undefined, body: bytesOf(row["body"]) };
-}
-
-function nodeOf(row: Record<string, unknown> | undefined): { readonly name: string; readonly base: number } {
-  return { name: String(row?.["name"]), base: Number(row?.["base"]) };
-}
-
-function bytesOf(value: unknown): Uint8Array {
-  if (value instanceof Uint8Array) return value;
-  throw new TypeError("the store holds something else where bytes belong");
-}
-
-/** Rows come by the nodes' numbers, that is, in the order in which they were first seen; the port says by name. */
-function byNode(a: UpdateRow, b: UpdateRow): number {
-  if (a.node === b.node) return a.seq - b.seq;
-  return a.node < b.node ? -1 : 1;
 }

@@ -44,6 +44,20 @@ export function unpackRows(bytes: Uint8Array): UpdateRow[] {
   return rows;
 }
 
+/** Each id once, those that follow one another side by side. */
+export function distinctIds(ids: readonly RowId[]): RowId[] {
+  const distinct = new Map(ids.map((id) => [`${id.epoch}/${id.seq}/${id.node}/${id.document}`, id]));
+  return [...distinct.values()].toSorted(
+    (a, b) =>
+      compare(a.document, b.document) || a.epoch - b.epoch || compare(a.node, b.node) || a.seq - b.seq,
+  );
+}
+
+function compare(a: string, b: string): number {
+  if (a === b) return 0;
+  return a < b ? -1 : 1;
+}
+
 /** Names exactly the given rows: a range never spans a number that is not among them. */
 export function toRanges(ids: readonly RowId[]): RowRange[] {
   const ranges: RowRange[] = [];

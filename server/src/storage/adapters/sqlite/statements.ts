@@ -29,6 +29,11 @@ export function storedWidth(value: number): number {
   return size < 0x8000_0000_0000 ? 6 : 8;
 }
 
+export function bytesOf(value: unknown): Uint8Array {
+  if (value instanceof Uint8Array) return value;
+  throw new TypeError("the store holds something else where bytes belong");
+}
+
 /** Counts the bytes of keys and values that are handed to the store. */
 export interface Meter {
   bytes: number;
