@@ -17,10 +17,14 @@ export interface Admission {
   /** Asks Access again about one member. Never rejects. */
   recheck(member: Occupant): Promise<void>;
   recheckUser(userId: string): Promise<void>;
+  recheckAll(): Promise<void>;
   revokeSession(sessionId: string): void;
   /** Counts what was rechecked and revoked: who was admitted at a lower count was perhaps not here to be found. */
   readonly changes: number;
 }
+
+/** Of everybody: more would crowd out whoever asks the store for something else. */
+const RECHECKS_AT_ONCE = 50;
 
 export function createAdmission({ access, log, links, members }: AdmissionDeps): Admission {
   let changes = 0;
@@ -71,6 +75,13 @@ export function createAdmission({ access, log, links, members }: AdmissionDeps):
       changes += 1;
       const theirs = [...members()].filter((member) => member.identity.userId === userId);
       await Promise.all(theirs.map(recheck));
+    },
+
+    async recheckAll() {
+      changes += 1;
+      const all = [...members()];
+      for (let from = 0; from < all.length; from += RECHECKS_AT_ONCE)
+        await Promise.all(all.slice(from, from + RECHECKS_AT_ONCE).map(recheck));
     },
 
     get changes() {

@@ -58,6 +58,8 @@ export interface Collab {
   revokeSession(sessionId: string): void;
   /** Asks Access again for every open document of a user (role change, removal, disabled account). */
   recheckUser(userId: string): Promise<void>;
+  /** Asks Access again for everybody and looks at every open document: what has changed may have passed unseen. */
+  recheckAll(): Promise<void>;
   /** Looks whether the document was replaced or removed by another node, and sends its clients away if so. */
   recheckDocument(document: string): Promise<void>;
   /** Closes the document with `document_deleted` and removes every trace of it from the store. */
