@@ -1,9 +1,11 @@
 import { createCollab, createCompactor, type Collab, type CollabLimits } from "@scriptorium/collab";
-import { Failure } from "@scriptorium/shared";
+import { assertNever, Failure, newId, type Bus } from "@scriptorium/shared";
 import type { FastifyBaseLogger, FastifyInstance } from "fastify";
 import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 import { createAccess, type DocumentAccess } from "./access.ts";
+import { aloneOnStore, joinCluster, type Cluster } from "./cluster/cluster.ts";
+import type { Control, ControlEffects } from "./cluster/events.ts";
 import type { Config } from "./config.ts";
 import { createIdentity, type Identity } from "./identity/identity.ts";
 import { createOriginCheck } from "./origins.ts";
@@ -33,6 +35,12 @@ export interface ComposeDeps {
   readonly now: () => number;
   /** Where the built browser client lies. */
   readonly webDir: string;
+  /** Instead of the one at REDIS_URL, and closed with the app. Whoever gives one says that other nodes share the store. */
+  readonly bus?: Bus;
+  /** Boot id of this node; a new one by default. */
+  readonly node?: string;
+  /** Milliseconds that never jump; by default the process's own. */
+  readonly steady?: () => number;
   /** On top of what the configuration sets; for tests and benchmarks. */
   readonly collabLimits?: Partial<CollabLimits>;
 }
@@ -48,6 +56,8 @@ export interface App {
 }
 
 const API = "/api/v1";
+/** How long a session counts as alive without asking again, where another node may end it and the word be lost. */
+const SHARED_SESSION_CACHE_MS = 1_000;
 /** Of DRAIN_MS, what stays for the HTTP server and the store after the sockets are closed. */
 const AFTER_SOCKETS = 0.25;
 
@@ -62,8 +72,9 @@ interface Domain {
 }
 
 export async function compose(config: Config, deps: ComposeDeps): Promise<App> {
+  const cluster = await openCluster(config, deps);
   const compactor = createCompactor();
-  const domain = await createDomain(config, deps, compactor);
+  const domain = await createDomain(config, deps, { cluster, compactor });
   const { collab, deletions } = domain;
   let draining = false;
   const unready = () => {
@@ -76,15 +87,16 @@ export async function compose(config: Config, deps: ComposeDeps): Promise<App> {
     bodyBytes: config.REST_BODY_BYTES,
     now: deps.now,
   });
-  const stats = () => ({ collab: collab.stats(), store: deps.store.stats() });
+  const stats = () => ({ collab: collab.stats(), store: deps.store.stats(), ...cluster.stats() });
   const sealMethods = refuseOtherMethods(app);
   if (config.ROLES.includes("api")) await documentApi(app, API);
-  await app.register(healthRoutes({ unready, stats }));
+  await app.register(healthRoutes({ unready, degraded: () => cluster.degraded(), stats }));
   if (config.ROLES.includes("api")) await registerApi(app, domain, deps);
   else app.setNotFoundHandler(() => Promise.reject(new Failure("not_found")));
   sealMethods();
   await app.ready();
   routeUpgrades(app, config.ROLES.includes("collab") ? collab : undefined, deps.log);
+  await cluster.control.start(effectsOn(domain));
   await deletions.sweep();
 
   return {
@@ -110,8 +122,58 @@ export async function compose(config: Config, deps: ComposeDeps): Promise<App> {
       const ended = await Promise.allSettled([socketsClosed, app.close()]);
       clearTimeout(cut);
       await Promise.allSettled([compactor.stop()]);
+      const left = await Promise.allSettled([cluster.stop()]);
       await deps.store.close();
-      for (const end of ended) if (end.status === "rejected") throw end.reason;
+      for (const end of [...ended, ...left]) if (end.status === "rejected") throw end.reason;
+    },
+  };
+}
+
+/** On MongoDB other nodes may be there, with or without a bus; SQLite belongs to one process by its lock. */
+async function openCluster(config: Config, deps: ComposeDeps): Promise<Cluster> {
+  const { now, bus, steady = () => performance.now(), node = newId(now()) } = deps;
+  const log = deps.log.child({ room: "cluster" });
+  if (config.MONGODB_URL === undefined && bus === undefined) return aloneOnStore({ log });
+  const { streams, open } = deps.store;
+  return joinCluster({ streams, open, node, bus, steady, log });
+}
+
+/** What this node does when it hears of a change: first what it knows is put right, then who is there is asked again. */
+function effectsOn({ identity: { sessions }, collab }: Domain): ControlEffects {
+  return {
+    act: async (event) => {
+      switch (event.type) {
+        case "session-ended":
+          sessions.noteEnded(event.sessionId);
+          return collab.revokeSession(event.sessionId);
+        case "user-changed":
+          return collab.recheckUser(event.userId);
+        case "document-ended":
+          return collab.recheckDocument(event.document);
+        default:
+          return assertNever(event);
+      }
+    },
+    actOnAll: async () => {
+      sessions.forgetAll();
+      await collab.recheckAll();
+    },
+  };
+}
+
+/** The room, whose documents end on every node when they end here. */
+function announcing(collab: Collab, control: Pick<Control, "announce">): Collab {
+  const announce = (document: string) =>
+    control.announce({ op: newId(), events: [{ type: "document-ended", document }] });
+  return {
+    ...collab,
+    remove: async (document) => {
+      await collab.remove(document);
+      await announce(document);
+    },
+    replace: async (document, update, by) => {
+      await collab.replace(document, update, by);
+      await announce(document);
     },
   };
 }
@@ -120,11 +182,12 @@ export async function compose(config: Config, deps: ComposeDeps): Promise<App> {
 async function createDomain(
   config: Config,
   deps: ComposeDeps,
-  compactor: ReturnType<typeof createCompactor>,
+  parts: { cluster: Cluster; compactor: ReturnType<typeof createCompactor> },
 ): Promise<Domain> {
   const { log, now } = deps;
   const { streams, open, documents } = deps.store;
-  const ended: ((sessionId: string) => void)[] = [];
+  const { control, room } = parts.cluster;
+  const steady = deps.steady === undefined ? {} : { steady: deps.steady };
   const identity = await createIdentity({
     streams,
     open,
@@ -142,30 +205,30 @@ async function createDomain(
       failuresPerAccount: config.AUTH_FAILURES_PER_ACCOUNT,
       failuresPerPair: config.AUTH_FAILURES_PER_PAIR,
     },
-    onSessionEnded: (sessionId) => ended.forEach((tell) => tell(sessionId)),
+    onSessionEnded: (sessionId) =>
+      control.announce({ op: `session:${sessionId}`, events: [{ type: "session-ended", sessionId }] }),
+    ...(room === undefined ? {} : { sessionCacheMs: SHARED_SESSION_CACHE_MS }),
+    ...steady,
   });
   const members = createMembers({ open, streams, now });
   const projects = createProjects({ open, members, now });
   const papers = createPapers({ open, members, now });
   const access = createAccess({ ...identity, members, papers });
-  const collab = createCollab({
+  const ownRoom = createCollab({
     store: documents,
     access,
-    compactor,
+    compactor: parts.compactor,
     log: log.child({ room: "collab" }),
     now,
     allowOrigin: createOriginCheck({ publicUrl: config.PUBLIC_URL, allowed: config.ALLOWED_ORIGINS }),
     limits: { ...collabLimits(config), ...deps.collabLimits },
+    ...(room === undefined ? {} : { cluster: room }),
+    ...steady,
   });
-  ended.push((sessionId) => collab.revokeSession(sessionId));
-  members.whenChanged(async (userId) => {
-    try {
-      await collab.recheckUser(userId);
-    } catch (error) {
-      // The change stands whatever becomes of the sockets; they ask again when their token ends.
-      log.error({ err: error, userId }, "open documents could not be rechecked");
-    }
-  });
+  const collab = announcing(ownRoom, control);
+  members.whenChanged(({ name, userIds }) =>
+    control.announce({ op: name, events: userIds.map((userId) => ({ type: "user-changed", userId })) }),
+  );
   const purge = createPurge({ members, projects, papers, documents: collab });
   const deletions = createDeletions({ open, members, papers, purge, log, now });
   return { identity, members, projects, papers, access, deletions, collab };

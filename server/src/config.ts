@@ -23,9 +23,8 @@ const list = z.string().transform((value) =>
     .filter((item) => item !== ""),
 );
 const origin = z.url({ protocol: /^https?$/, error: "must be an http or https address" });
-const notInThisVersion = (says: string) => z.undefined({ error: says }).optional();
 
-export const Environment = z.object({
+const Variables = z.object({
   HOST: z.string().default("127.0.0.1"),
   PORT: port.default(3200),
   DATA_DIR: z.string().default("./data"),
@@ -36,7 +35,10 @@ export const Environment = z.object({
     .string()
     .regex(/^mongodb(\+srv)?:\/\/./, "must be a mongodb:// or mongodb+srv:// address")
     .optional(),
-  REDIS_URL: notInThisVersion("this version runs in one process without a bus; unset it"),
+  REDIS_URL: z
+    .string()
+    .regex(/^rediss?:\/\/./, "must be a redis:// or rediss:// address")
+    .optional(),
   LOG_LEVEL: z.enum(["silent", "fatal", "error", "warn", "info", "debug", "trace"]).default("info"),
   PUBLIC_URL: origin.optional(),
   ALLOWED_ORIGINS: list.pipe(z.array(origin)).default([]),
@@ -60,6 +62,15 @@ export const Environment = z.object({
   COLLAB_MESSAGES_PER_SECOND: count.optional(),
   COLLAB_MESSAGE_BURST: count.optional(),
 });
+
+/** Two servers on two SQLite files would not be two nodes of one, whatever Redis they share. */
+export const Environment = Variables.refine(
+  ({ REDIS_URL, MONGODB_URL }) => REDIS_URL === undefined || MONGODB_URL !== undefined,
+  {
+    path: ["REDIS_URL"],
+    error: "joins several nodes, which needs MONGODB_URL; unset it for one process on SQLite",
+  },
+);
 export type Config = z.output<typeof Environment>;
 
 /** Variables that begin like this are ours, so one that the schema does not know is a mistake of spelling. */

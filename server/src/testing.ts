@@ -22,14 +22,16 @@ const MAIN = fileURLToPath(new URL("main.ts", import.meta.url));
 const READY = /^Scriptorium is ready at (?<url>http:\S+)$/;
 const START_MS = 30_000;
 
-export interface TestOptions extends Partial<Pick<ComposeDeps, "now" | "webDir" | "collabLimits">> {
+export interface TestOptions extends Partial<
+  Pick<ComposeDeps, "now" | "webDir" | "collabLimits" | "bus" | "node" | "steady">
+> {
   /** Environment variables, checked like those of a real start. */
   readonly env?: Readonly<Record<string, string>>;
   /** Settings below the floors that the environment allows; password hashing is made cheap in any case. */
   readonly config?: Partial<Config>;
   /** Data directory that is kept afterwards; a temporary one is made and removed otherwise. */
   readonly dir?: string;
-  /** Any store instead of SQLite in `dir`; it is closed by stop(). */
+  /** Any store instead of SQLite in `dir`; it is closed by stop(). Several on one store need a `bus` each. */
   readonly store?: Store;
 }
 
@@ -66,9 +68,14 @@ export async function composeForTest(options: TestOptions = {}): Promise<TestApp
     log: pino({ level: config.LOG_LEVEL }, pino.destination({ dest: 2, sync: true })),
     now: options.now ?? Date.now,
     webDir: options.webDir ?? WEB_DIR,
-    ...(options.collabLimits === undefined ? {} : { collabLimits: options.collabLimits }),
+    ...definedOf(options),
   });
   return { ...app, config };
+}
+
+function definedOf({ collabLimits, bus, node, steady }: TestOptions): Partial<ComposeDeps> {
+  const given = { collabLimits, bus, node, steady };
+  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
 }
 
 /** A server in this process on a free port, over SQLite in a temporary (or the given) directory. */

@@ -65,8 +65,22 @@ describe("the configuration", () => {
     });
   }
 
-  it("says honestly that a bus it does not know yet is not used", () => {
-    assert.throws(() => readConfig({ REDIS_URL: "redis://127.0.0.1" }), /without a bus/);
+  it("takes a Redis for servers that share a MongoDB, and for no others", () => {
+    const MONGODB_URL = "mongodb://127.0.0.1/x";
+    for (const url of ["redis://127.0.0.1:6379", "rediss://user:secret@redis.example/2"]) {
+      assert.equal(readConfig({ MONGODB_URL, REDIS_URL: url }).REDIS_URL, url);
+    }
+    assert.throws(
+      () => readConfig({ REDIS_URL: "redis://127.0.0.1" }),
+      /^ConfigError: REDIS_URL: .*needs MONGODB_URL/,
+    );
+    const refused = (error: unknown) =>
+      error instanceof ConfigError &&
+      error.message.startsWith("REDIS_URL: ") &&
+      !error.message.includes("secret");
+    for (const url of ["http://user:secret@127.0.0.1", "user:secret@127.0.0.1:6379", "redis://"]) {
+      assert.throws(() => readConfig({ MONGODB_URL, REDIS_URL: url }), refused);
+    }
   });
 
   it("takes addresses of MongoDB, and shows none of it when it refuses one", () => {

@@ -79,7 +79,7 @@ describe("keys", () => {
   it("rotate: a new one is published before it signs, the old one until its tokens are dead", async () => {
     const streams = memoryStreams();
     const time = { now: 1_000_000_000 };
-    const keys = createKeys({ streams, now: () => time.now });
+    const keys = createKeys({ streams, now: () => time.now, steady: () => time.now });
     const tokens = createAccessTokens({ keys, now: () => time.now });
     const who = { userId: newId(), sessionId: newId() };
     const old = await keys.signing();
@@ -111,7 +111,7 @@ describe("keys", () => {
   it("of another node are found by a token's kid without a restart", async () => {
     const streams = memoryStreams();
     const time = { now: 1_000_000_000 };
-    const keys = createKeys({ streams, now: () => time.now });
+    const keys = createKeys({ streams, now: () => time.now, steady: () => time.now });
     await keys.signing();
     const other = await createKeys({ streams: memoryStreams(), now: () => time.now }).signing();
     await streams.append("keys:signing", { at: 2, entry: other });

@@ -112,7 +112,7 @@ describe("membership", () => {
   it("is over for everybody when the project is deleted", async () => {
     const { members, id, founder } = await project();
     const told: string[] = [];
-    members.whenChanged(async (userId) => void told.push(userId));
+    members.whenChanged(async ({ userIds }) => void told.push(...userIds));
     await members.change(id, founder, { type: "delete" });
     assert.deepEqual(told, [founder]);
     assert.equal(await members.roleOf(id, founder), undefined);

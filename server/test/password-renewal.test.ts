@@ -31,7 +31,7 @@ async function accountsWith(passwords: Passwords) {
     open,
     refreshTokens: createRefreshTokens({ streams, now, mac: (text) => keys.mac(text) }),
     now,
-    onEnded: () => undefined,
+    onEnded: async () => undefined,
   });
   const shared = {
     users,

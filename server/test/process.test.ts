@@ -88,7 +88,7 @@ describe("the process", { timeout: 60_000 }, () => {
   it("refuses bad configuration in one line that names the variable, from .env too", async (t) => {
     const dir = await tempDir(t);
     assertPlain(await start(dir, { PORT: "many" }), /^Scriptorium cannot start: PORT: /);
-    assertPlain(await start(dir, { REDIS_URL: "redis://127.0.0.1" }), /REDIS_URL: .*without a bus/);
+    assertPlain(await start(dir, { REDIS_URL: "redis://127.0.0.1" }), /REDIS_URL: .*needs MONGODB_URL/);
     await writeFile(join(dir, ".env"), "COLLAB_SPEED=11\n");
     assertPlain(await start(dir, {}), /COLLAB_SPEED: there is no such setting/);
   });

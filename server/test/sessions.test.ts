@@ -12,7 +12,7 @@ describe("ending all other sessions", () => {
     const { streams, open } = await openMemory();
     const keys = createKeys({ streams, now });
     const refreshTokens = createRefreshTokens({ streams, now, mac: (text) => keys.mac(text) });
-    const sessions = createSessions({ open, refreshTokens, now, onEnded: () => undefined });
+    const sessions = createSessions({ open, refreshTokens, now, onEnded: async () => undefined });
     const userId = newId();
     const device = { userId, device: "a test", ip: "192.0.2.1" };
     const opened = await Promise.all(Array.from({ length: 250 }, () => sessions.open(device)));

@@ -114,7 +114,9 @@ describe("health", () => {
     const log = pino({ level: "silent" });
     const app = createHttpServer({ log, trustProxy: [], bodyBytes: 1024, now: Date.now });
     t.after(() => app.close());
-    await app.register(healthRoutes({ unready: () => state.reason, stats: () => ({}) }));
+    await app.register(
+      healthRoutes({ unready: () => state.reason, degraded: () => undefined, stats: () => ({}) }),
+    );
     const code = async () => {
       const response = await app.inject("/readyz");
       return [response.statusCode, response.json().code, response.headers["retry-after"]];

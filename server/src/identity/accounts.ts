@@ -93,7 +93,9 @@ export function createAccounts(deps: AccountsDeps): Accounts {
       const user = await ownerOf(users, caller.userId);
       if (fields.username !== undefined || newPassword !== undefined) {
         const who = { ip: caller.ip, account: user.usernameKey };
-        await loginLimits.attempt(who, async () => checkPassword(deps, user, oldPassword ?? ""));
+        await loginLimits.attempt(who, async () =>
+          checkChange(deps, user, { oldPassword: oldPassword ?? "", newPassword }),
+        );
       }
       const hash = newPassword === undefined ? {} : { passwordHash: await passwords.hash(newPassword) };
       const patched = await users.patch(user.id, { ...sent(fields), ...hash });
@@ -108,6 +110,21 @@ async function ownerOf(users: Users, userId: string): Promise<UserDoc> {
   const user = await users.get(userId);
   if (user === undefined) throw new Failure("session_revoked");
   return user;
+}
+
+/** As checkPassword; a change of the password that was cut short after it was stored may be repeated as it was. */
+async function checkChange(
+  deps: Pick<AccountsDeps, "users" | "passwords">,
+  user: UserDoc,
+  { oldPassword, newPassword }: { oldPassword: string; newPassword: string | undefined },
+): Promise<void> {
+  try {
+    await checkPassword(deps, user, oldPassword);
+  } catch (error) {
+    const wrong = error instanceof Failure && error.code === "wrong_credentials";
+    if (!wrong || newPassword === undefined) throw error;
+    if (!(await deps.passwords.verify(newPassword, user.passwordHash)).ok) throw error;
+  }
 }
 
 /** The user whose password this is; the hash is renewed when the cost has changed since it was made. */

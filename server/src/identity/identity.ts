@@ -24,15 +24,26 @@ export interface IdentityDeps {
   readonly now: () => number;
   readonly passwordCost: PasswordCost;
   readonly loginLimits: LoginLimitNumbers;
-  readonly onSessionEnded: (sessionId: string) => void;
+  readonly onSessionEnded: (sessionId: string) => Promise<void>;
+  /** How long a session may be taken for alive without asking; see SessionsDeps. */
+  readonly sessionCacheMs?: number;
+  readonly steady?: () => number;
 }
 
 /** The parts of identity, put together. */
 export async function createIdentity(deps: IdentityDeps): Promise<Identity> {
   const { streams, open, now } = deps;
-  const keys = createKeys({ streams, now });
+  const steady = deps.steady ?? (() => performance.now());
+  const keys = createKeys({ streams, now, steady });
   const refreshTokens = createRefreshTokens({ streams, now, mac: (text) => keys.mac(text) });
-  const sessions = createSessions({ open, refreshTokens, now, onEnded: deps.onSessionEnded });
+  const sessions = createSessions({
+    open,
+    refreshTokens,
+    now,
+    steady,
+    onEnded: deps.onSessionEnded,
+    ...(deps.sessionCacheMs === undefined ? {} : { cacheMs: deps.sessionCacheMs }),
+  });
   const users = await createUsers({ open, streams, now });
   const accounts = createAccounts({
     users,

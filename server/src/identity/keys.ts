@@ -39,7 +39,13 @@ const RETIRE_MS = 20 * 60_000;
  * Keys are entries of a stream: the first is made at the first start, and when two nodes start at once one append wins
  * and the other node reads the winner's key. Rotation appends the next one with a later `signsFrom`.
  */
-export function createKeys(deps: { streams: Streams; now: () => number }): Keys {
+export function createKeys(deps: {
+  streams: Streams;
+  now: () => number;
+  /** Milliseconds that never jump; by default the process's own. */
+  steady?: () => number;
+}): Keys {
+  const { steady = () => performance.now() } = deps;
   let keys: SigningKey[] = [];
   let readAt = -Infinity;
   let secret: Promise<Buffer> | undefined;
@@ -51,7 +57,7 @@ export function createKeys(deps: { streams: Streams; now: () => number }): Keys 
       return load();
     }
     keys = stored.map((item) => SigningKey.parse(item.entry));
-    readAt = deps.now();
+    readAt = steady();
     return keys;
   };
   const loaded = async () => (keys.length === 0 ? load() : keys);
@@ -60,11 +66,11 @@ export function createKeys(deps: { streams: Streams; now: () => number }): Keys 
     signing: async () => newestDue(await loaded(), deps.now()),
     find: async (kid) => {
       const known = (await loaded()).find((key) => key.kid === kid);
-      if (known !== undefined || deps.now() - readAt < REREAD_MS) return known;
+      if (known !== undefined || steady() - readAt < REREAD_MS) return known;
       return (await load()).find((key) => key.kid === kid);
     },
     live: async () => {
-      const all = deps.now() - readAt < REREAD_MS ? await loaded() : await load();
+      const all = steady() - readAt < REREAD_MS ? await loaded() : await load();
       const due = newestDue(all, deps.now());
       return all.filter((key) => key.signsFrom >= due.signsFrom || deps.now() - due.signsFrom < RETIRE_MS);
     },

@@ -25,19 +25,26 @@ export interface Sessions {
   revokeOthers(userId: string, keep: string): Promise<void>;
   /** Whether the session is alive and until when at most (Unix ms). Cached; a revocation acts at once. */
   state(sessionId: string): Promise<{ live: boolean; until: number }>;
+  /** Another node has ended it: from now on it is dead here too. */
+  noteEnded(sessionId: string): void;
+  /** Others may have been ended unseen: nothing that is known of any counts any more. */
+  forgetAll(): void;
 }
 
 interface SessionsDeps {
   readonly open: OpenCollection;
   readonly refreshTokens: RefreshTokens;
   readonly now: () => number;
-  /** Told after a session has ended, so that its sockets can be closed. */
-  readonly onEnded: (sessionId: string) => void;
+  /** Milliseconds that never jump; by default the process's own. */
+  readonly steady?: () => number;
+  /** A cached answer may be this old. Where other nodes end sessions too, this bounds what a lost word of it can do. */
+  readonly cacheMs?: number;
+  /** Told after a session has ended, so that every node refuses it and closes its sockets. Until then it has not. */
+  readonly onEnded: (sessionId: string) => Promise<void>;
 }
 
 /** Sessions of one user; the oldest makes room. */
 const SESSIONS_PER_USER = 50;
-/** A cached answer may be this old; revocation in this process removes it at once. */
 const CACHE_MS = 10_000;
 const CACHED_SESSIONS = 10_000;
 const DEVICE_CHARS = 200;
@@ -51,7 +58,8 @@ export function createSessions(deps: SessionsDeps): Sessions {
   const end = async (sessionId: string): Promise<void> => {
     await refreshTokens.revoke(sessionId);
     cache.ended(sessionId);
-    deps.onEnded(sessionId);
+    // The row goes last: whoever repeats a revocation that was cut short finds it and does all of this again.
+    await deps.onEnded(sessionId);
     await sessions.remove(sessionId);
   };
   const ofUser = (userId: string, page: { after?: string } = {}) =>
@@ -88,6 +96,8 @@ export function createSessions(deps: SessionsDeps): Sessions {
         if (session.id !== keep) await end(session.id);
     },
     state: (sessionId) => cache.state(sessionId),
+    noteEnded: (sessionId) => cache.ended(sessionId),
+    forgetAll: () => cache.clear(),
   };
 
   /** A replayed token ends its family; then everything else of the session must end with it. */
@@ -111,26 +121,35 @@ async function* everyOne(read: (page: { after?: string }) => Promise<SessionDoc[
   }
 }
 
-function createStateCache(deps: Pick<SessionsDeps, "refreshTokens" | "now">) {
-  const cache = new Map<string, { live: boolean; until: number; readAt: number }>();
+type StateCacheDeps = Pick<SessionsDeps, "refreshTokens" | "now" | "steady" | "cacheMs">;
+
+function createStateCache({ refreshTokens, now, steady, cacheMs = CACHE_MS }: StateCacheDeps) {
+  // Ages are measured by a clock that cannot be set back, which would keep an answer for as long as it was set back.
+  const nowMs = steady ?? (() => performance.now());
+  let cache = new Map<string, { live: boolean; until: number; readAt: number }>();
   const put = (sessionId: string, state: { live: boolean; until: number }) => {
     cache.delete(sessionId);
-    cache.set(sessionId, { ...state, readAt: deps.now() });
+    cache.set(sessionId, { ...state, readAt: nowMs() });
     const oldest = cache.keys().next();
     if (cache.size > CACHED_SESSIONS && oldest.done !== true) cache.delete(oldest.value);
   };
   return {
     ended: (sessionId: string) => put(sessionId, { live: false, until: 0 }),
+    clear: () => {
+      cache = new Map();
+    },
     state: async (sessionId: string) => {
-      const known = cache.get(sessionId);
-      if (known !== undefined && deps.now() - known.readAt < CACHE_MS) {
-        return { live: known.live && deps.now() < known.until, until: known.until };
+      const before = cache;
+      const known = before.get(sessionId);
+      if (known !== undefined && nowMs() - known.readAt < cacheMs) {
+        return { live: known.live && now() < known.until, until: known.until };
       }
-      const state = await deps.refreshTokens.state(sessionId);
+      const state = await refreshTokens.state(sessionId);
       // Ended while we were reading: what we read may be older than that.
       const meanwhile = cache.get(sessionId);
       if (meanwhile !== undefined && meanwhile !== known) return meanwhile;
-      put(sessionId, state);
+      // Forgotten while we were reading: good for this answer, not for the next.
+      if (cache === before) put(sessionId, state);
       return state;
     },
   };

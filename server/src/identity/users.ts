@@ -45,6 +45,12 @@ export async function createUsers(deps: {
     return head === undefined ? undefined : String(head.entry["userId"]);
   };
   let adminId = await readAdmin();
+  /** Where nobody was administrator yet, another node may have made somebody since. */
+  const learnAdmin = async (): Promise<void> => {
+    if (adminId !== undefined) return;
+    const found = await readAdmin();
+    adminId ??= found;
+  };
 
   return {
     create: async ({ username, passwordHash }) => {
@@ -59,8 +65,12 @@ export async function createUsers(deps: {
       if ((await users.insert(user)) === "taken") throw new Failure("username_taken");
       return user;
     },
-    get: (id) => users.get(id),
+    get: async (id) => {
+      await learnAdmin();
+      return users.get(id);
+    },
     byName: async (username) => {
+      await learnAdmin();
       const [user] = await users.find({ where: { usernameKey: usernameKey(username) }, limit: 1 });
       return user;
     },
@@ -74,7 +84,7 @@ export async function createUsers(deps: {
     claimAdministration: async (userId) => {
       if (adminId !== undefined) return;
       await deps.streams.append(FIRST_ACCOUNT, { at: 1, entry: { userId } });
-      adminId = await readAdmin();
+      await learnAdmin();
     },
     present: ({ id, username, displayName, createdAt }) => ({
       id,

@@ -85,7 +85,13 @@ export function createDeletions(deps: DeletionsDeps): Deletions {
 
   const remove = async (kind: Tombstone["kind"], id: string, by: string): Promise<void> => {
     const tombstone = await begin(kind, id, by);
-    await decide(tombstone);
+    try {
+      await decide(tombstone);
+    } catch (error) {
+      // It may be decided all the same, and whoever asks again finds nothing left to delete: it is finished later.
+      if (!isRefusal(error)) retry.later();
+      throw error;
+    }
     // Decided: what goes wrong from here on is finished later and is no failure of this request.
     await finish(tombstone);
   };

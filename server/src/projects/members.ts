@@ -1,5 +1,5 @@
 import { Failure, newId, type ProjectRole, type Streams } from "@scriptorium/shared";
-import { demand, type Action } from "../policy.ts";
+import { demand, may, type Action } from "../policy.ts";
 import type { Collection, Doc, OpenCollection } from "../storage/ports.ts";
 import { changeMembership, Membership, roleIn, type MembershipChange } from "./membership.ts";
 
@@ -27,8 +27,22 @@ export interface Members {
   projectsOf(userId: string, page: { after?: string; limit: number }): Promise<readonly MembershipRow[]>;
   /** Forgets the rows and the history of a deleted project; its last entry stays and says "deleted". */
   purge(projectId: string): Promise<void>;
-  /** Calls back after a person's role in a project has changed or ended. */
-  whenChanged(listener: (userId: string) => Promise<void>): void;
+  /**
+   * Calls back after people's roles in a project have changed or ended. The change names itself, and when the listener
+   * rejects so does the change, which stands all the same: whoever repeats it is heard again, under the same name.
+   */
+  whenChanged(listener: (change: RolesChanged) => Promise<void>): void;
+}
+
+export interface RolesChanged {
+  readonly name: string;
+  readonly userIds: readonly string[];
+}
+
+interface Decided {
+  /** Its position among the changes of the project. */
+  readonly n: number;
+  readonly state: Membership;
 }
 
 /** Lost races in a row before we give up; each means that another change was made. */
@@ -38,29 +52,22 @@ const KEPT_CHANGES = 200;
 
 export function createMembers(deps: { open: OpenCollection; streams: Streams; now: () => number }): Members {
   const { streams } = deps;
-  const listeners: ((userId: string) => Promise<void>)[] = [];
-
-  const head = async (projectId: string) => {
-    const entry = await streams.head(streamOf(projectId));
-    return entry === undefined ? undefined : { n: entry.at, state: Membership.parse(entry.entry) };
-  };
+  const listeners: ((change: RolesChanged) => Promise<void>)[] = [];
+  const { head, decide } = createDecisions(deps);
+  const roleOf = async (projectId: string, userId: string) => roleIn((await head(projectId))?.state, userId);
   const isMember = async (projectId: string, userId: string) =>
-    roleIn((await head(projectId))?.state, userId) !== undefined;
+    (await roleOf(projectId, userId)) !== undefined;
   const rows = createRows({ open: deps.open, now: deps.now, isMember });
 
-  const decide = async (projectId: string, by: string, change: MembershipChange): Promise<Membership> => {
-    const at = new Date(deps.now()).toISOString();
-    for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
-      const last = await head(projectId);
-      demand(roleIn(last?.state, by), actionOf(by, change));
-      if (last === undefined) throw new Failure("not_found");
-      const next = changeMembership(last.state, change, at);
-      const entry = { at: last.n + 1, entry: { ...next, by } };
-      if ((await streams.append(streamOf(projectId), entry)) === "taken") continue;
-      if (entry.at % KEPT_CHANGES === 0) await streams.trim(streamOf(projectId), entry.at - KEPT_CHANGES);
-      return next;
-    }
-    throw new Failure("try_later");
+  const tell = async (name: string, userIds: readonly string[]): Promise<void> => {
+    for (const listener of listeners) await listener({ name, userIds });
+  };
+  /** A removal that was cut short may have been decided without anybody having been told. */
+  const tellAgain = async (projectId: string, by: string, userId: string): Promise<void> => {
+    const last = await head(projectId);
+    const mayAsk = by === userId || may(roleIn(last?.state, by), "members.manage");
+    if (last === undefined || !mayAsk || roleIn(last.state, userId) !== undefined) return;
+    await tell(`${streamOf(projectId)}:${last.n}:${userId}`, [userId]);
   };
 
   return {
@@ -71,20 +78,23 @@ export function createMembers(deps: { open: OpenCollection; streams: Streams; no
       await streams.append(streamOf(projectId), { at: 1, entry: { ...state, by: owner } });
     },
     state: async (projectId) => (await head(projectId))?.state,
-    roleOf: async (projectId, userId) => roleIn((await head(projectId))?.state, userId),
+    roleOf,
     change: async (projectId, by, change) => {
       if (change.type === "add") {
-        demand(roleIn((await head(projectId))?.state, by), actionOf(by, change));
+        demand(await roleOf(projectId, by), actionOf(by, change));
         await rows.add(projectId, change.userId);
       }
-      const next = await decide(projectId, by, change);
-      // Before: a crash leaves a row too many, never one too few. After: someone may have removed it meanwhile.
-      if (change.type === "add") await rows.add(projectId, change.userId);
-      if (change.type === "remove") await rows.remove(projectId, change.userId);
+      const decided = await decide(projectId, by, change).catch(async (error: unknown) => {
+        const gone = error instanceof Failure && error.code === "not_found";
+        if (gone && change.type === "remove") await tellAgain(projectId, by, change.userId);
+        throw error;
+      });
+      const { n, state } = decided;
       const concerned =
-        change.type === "delete" ? next.members.map((member) => member.userId) : [change.userId];
-      for (const userId of concerned) for (const listener of listeners) await listener(userId);
-      return next;
+        change.type === "delete" ? state.members.map(({ userId }) => userId) : [change.userId];
+      // Both are tried: a failure of one is no reason to leave out the other.
+      await Promise.all([rows.follow(projectId, change), tell(`${streamOf(projectId)}:${n}`, concerned)]);
+      return state;
     },
     projectsOf: (userId, page) => rows.ofUser(userId, page),
     purge: async (projectId) => {
@@ -94,6 +104,29 @@ export function createMembers(deps: { open: OpenCollection; streams: Streams; no
     },
     whenChanged: (listener) => void listeners.push(listener),
   };
+}
+
+/** The stream of a project, whose head is its membership. */
+function createDecisions({ streams, now }: { streams: Streams; now: () => number }) {
+  const head = async (projectId: string): Promise<Decided | undefined> => {
+    const entry = await streams.head(streamOf(projectId));
+    return entry === undefined ? undefined : { n: entry.at, state: Membership.parse(entry.entry) };
+  };
+  const decide = async (projectId: string, by: string, change: MembershipChange): Promise<Decided> => {
+    const at = new Date(now()).toISOString();
+    for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
+      const last = await head(projectId);
+      demand(roleIn(last?.state, by), actionOf(by, change));
+      if (last === undefined) throw new Failure("not_found");
+      const next = changeMembership(last.state, change, at);
+      const entry = { at: last.n + 1, entry: { ...next, by } };
+      if ((await streams.append(streamOf(projectId), entry)) === "taken") continue;
+      if (entry.at % KEPT_CHANGES === 0) await streams.trim(streamOf(projectId), entry.at - KEPT_CHANGES);
+      return { n: entry.at, state: next };
+    }
+    throw new Failure("try_later");
+  };
+  return { head, decide };
 }
 
 /** The index from people to projects. It may name too much for a moment, never too little. */
@@ -109,12 +142,18 @@ function createRows(deps: {
   });
   const add = (projectId: string, userId: string) =>
     rows.insert({ id: newId(deps.now()), userId, projectId });
+  const remove = async (projectId: string, userId: string) => {
+    await rows.removeWhere({ userId, projectId });
+    // Added again while we removed: the row must follow the truth.
+    if (await deps.isMember(projectId, userId)) await add(projectId, userId);
+  };
   return {
     add,
-    remove: async (projectId: string, userId: string) => {
-      await rows.removeWhere({ userId, projectId });
-      // Added again while we removed: the row must follow the truth.
-      if (await deps.isMember(projectId, userId)) await add(projectId, userId);
+    /** After a change was decided. */
+    follow: async (projectId: string, change: MembershipChange) => {
+      // Also added before: a crash leaves a row too many, never one too few. Someone may have removed it meanwhile.
+      if (change.type === "add") await add(projectId, change.userId);
+      if (change.type === "remove") await remove(projectId, change.userId);
     },
     removeAll: (projectId: string) => rows.removeWhere({ projectId }),
     ofUser: (userId: string, page: { after?: string; limit: number }) =>

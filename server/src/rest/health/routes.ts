@@ -6,6 +6,8 @@ import { Gauge, Registry, collectDefaultMetrics } from "prom-client";
 export interface HealthDeps {
   /** Why the server should get no new work now, or undefined. */
   readonly unready: () => "draining" | "store" | undefined;
+  /** What does not work as it should, though the server does: it is slower, and worth a look. */
+  readonly degraded: () => "bus" | undefined;
   /** Numbers by name; each becomes the gauge `scriptorium_<room>_<name>`. */
   readonly stats: () => Readonly<Record<string, object>>;
 }
@@ -28,7 +30,8 @@ export function healthRoutes(deps: HealthDeps): FastifyPluginAsync {
       const reason = deps.unready();
       if (reason === "draining") throw new Failure("restarting");
       if (reason === "store") throw new Failure("try_later", "The store does not answer");
-      return { status: "ready" };
+      const lacking = deps.degraded();
+      return lacking === undefined ? { status: "ready" } : { status: "degraded", reason: lacking };
     });
     app.get("/metrics", hide, async (_request, reply) => {
       for (const [room, numbers] of Object.entries(deps.stats())) {
@@ -37,6 +40,7 @@ export function healthRoutes(deps: HealthDeps): FastifyPluginAsync {
         }
       }
       set("scriptorium_ready", deps.unready() === undefined ? 1 : 0);
+      set("scriptorium_degraded", deps.degraded() === undefined ? 0 : 1);
       return reply.type(registry.contentType).send(await registry.metrics());
     });
   };

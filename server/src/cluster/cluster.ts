@@ -1,0 +1,72 @@
+import type { Bus, Streams } from "@scriptorium/shared";
+import type { OpenCollection } from "../storage/ports.ts";
+import { createSharedControl } from "./control.ts";
+import { createLocalControl, type Control, type ControlLog } from "./events.ts";
+import { createNoBus } from "./no-bus.ts";
+import { createNodes, type NodesLog } from "./nodes.ts";
+
+/** This node among those on its store. */
+export interface Cluster {
+  /** What the collaboration room needs of it; undefined where no other node can be. */
+  readonly room:
+    | {
+        readonly node: string;
+        readonly bus: Bus;
+        readonly peers: { readonly others: ReadonlySet<string>; readonly cutOff: boolean };
+      }
+    | undefined;
+  readonly control: Pick<Control, "announce" | "start">;
+  /** What does not work as it should, though everything that matters does. */
+  degraded(): "bus" | undefined;
+  /** Numbers by name, for /metrics. */
+  stats(): Readonly<Record<string, object>>;
+  /** After everything that announces, before the store. The bus that was given is closed with it. */
+  stop(): Promise<void>;
+}
+
+/** A node that is the only one on its store: nothing is written, nothing is asked. */
+export function aloneOnStore({ log }: { log: ControlLog }): Cluster {
+  const control = createLocalControl({ log });
+  return {
+    room: undefined,
+    control,
+    degraded: () => undefined,
+    stats: () => ({}),
+    stop: () => control.stop(),
+  };
+}
+
+export interface ClusterDeps {
+  readonly streams: Streams;
+  readonly open: OpenCollection;
+  readonly node: string;
+  /** Undefined where none is configured: then other nodes are found in the store alone. */
+  readonly bus: Bus | undefined;
+  readonly steady: () => number;
+  readonly log: ControlLog & NodesLog;
+}
+
+/** Joins the other nodes on a store that many may have open. */
+export async function joinCluster(deps: ClusterDeps): Promise<Cluster> {
+  const { node, bus, log } = deps;
+  const nodes = createNodes(deps);
+  const control = createSharedControl(deps);
+  await nodes.start();
+  const unwatch = bus?.whenChanged((state) => log.warn({ state }, "the bus has changed its state"));
+  return {
+    room: { node, bus: bus ?? createNoBus(), peers: nodes },
+    control,
+    degraded: () => (bus?.state === "down" ? "bus" : undefined),
+    stats: () => ({
+      ...(bus === undefined ? {} : { bus: { up: Number(bus.state === "up"), ...bus.stats() } }),
+      nodes: { others: nodes.others.size, cutOff: Number(nodes.cutOff) },
+      control: control.stats(),
+    }),
+    async stop() {
+      unwatch?.();
+      await Promise.allSettled([control.stop()]);
+      await nodes.stop();
+      await bus?.close();
+    },
+  };
+}
