@@ -3,6 +3,8 @@ export { createCollab } from "./adapters/ws-endpoint.ts";
 export type { ClusterDeps, Collab, CollabDeps, CollabStats } from "./collab.ts";
 export { DEFAULT_LIMITS } from "./limits.ts";
 export type { CollabLimits } from "./limits.ts";
+export { beginLineage } from "./new-lineage.ts";
+export { applyStored } from "./part.ts";
 export type {
   Access,
   Compactor,
@@ -17,3 +19,5 @@ export type {
   StoredPart,
   UpdateRow,
 } from "./ports.ts";
+export { headStream, loadDocument } from "./snapshot.ts";
+export type { StoredDocument } from "./snapshot.ts";
