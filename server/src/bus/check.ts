@@ -1,0 +1,60 @@
+import { Redis } from "ioredis";
+import { parseRedisAddress, type RedisAddress } from "./address.ts";
+import { endConnection, redisOptions } from "./line.ts";
+import { explainRedis } from "./reasons.ts";
+
+export interface RedisCheck {
+  readonly url: string;
+  /** As for the bus: a user's rights may end at certain channels. */
+  readonly prefix: string;
+  readonly timeoutMs?: number;
+}
+
+const TIMEOUT_MS = 5_000;
+
+/**
+ * Whether a Redis answers there and lets us publish and subscribe. Rejects with an Error of one line that an operator can
+ * act on and that holds nothing secret; the name of the variable is the caller's to put in front.
+ */
+export async function checkRedis({ url, prefix, timeoutMs = TIMEOUT_MS }: RedisCheck): Promise<void> {
+  const address = parseRedisAddress(url);
+  const redis = new Redis({
+    ...redisOptions(address, "scriptorium-check"),
+    connectTimeout: timeoutMs,
+    retryStrategy: () => null,
+    lazyConnect: true,
+  });
+  // Why a connection failed is told by this event; connect() itself only says that it is closed.
+  let told: unknown;
+  redis.on("error", (error: unknown) => (told ??= error));
+  const { promise: late, resolve } = Promise.withResolvers<"late">();
+  const bound = setTimeout(resolve, timeoutMs, "late");
+  try {
+    // Tried by doing it; publishing first, because a connection that has subscribed may do nothing else.
+    const tried = tryOut(redis, `${prefix}check`);
+    const ending = await Promise.race([tried, late]);
+    if (ending === "late") throw new Error(failure(address, "it does not answer; is it a Redis?"));
+    const error = told ?? ending.error;
+    // No cause: the errors of ioredis hold the password.
+    if (error !== undefined) throw new Error(failure(address, explainRedis(error)));
+  } finally {
+    clearTimeout(bound);
+    await endConnection(redis);
+  }
+}
+
+/** Never rejects, also when nobody waits for it any more. */
+async function tryOut(redis: Redis, channel: string): Promise<{ readonly error?: unknown }> {
+  try {
+    await redis.connect();
+    await redis.publish(channel, "");
+    await redis.subscribe(channel);
+    return {};
+  } catch (error) {
+    return { error };
+  }
+}
+
+function failure(address: RedisAddress, why: string): string {
+  return `Redis at ${address.shown} cannot be used: ${why}`;
+}
