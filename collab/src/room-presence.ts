@@ -29,6 +29,8 @@ export class RoomPresence {
   onChanged: ((clients: readonly number[], gone: boolean) => void) | undefined;
   readonly #deps: RoomPresenceDeps;
   readonly #owners = new Map<number, Occupant>();
+  /** Members whose person has moved to another node. */
+  readonly #ousted = new WeakSet<Occupant>();
   /** Client ids that another node shows. */
   readonly #elsewhere = new Map<number, string>();
   /** By how much the presence clock that others see is ahead of a client's own. */
@@ -69,16 +71,11 @@ export class RoomPresence {
       if (owner.identity.userId !== member.identity.userId) return false;
       // A reconnect that overtakes the close of the old socket: that close must not remove the caret of the new one.
       this.#release(owner, client);
-    } else if (this.#elsewhere.has(client)) {
-      if (userOf(document.awareness.states.get(client)) !== member.identity.userId) return false;
-      this.#elsewhere.delete(client);
-    }
+    } else if (!this.#wrest({ client, clock, state }, member)) return false;
     // What Hocuspocus removes when this connection ends.
     document.getClients(member.connection).add(client);
     member.presenceClient = client;
     this.#owners.set(client, member);
-    // Said also when nothing else is new: the node that showed it until now must let go.
-    this.onChanged?.([client], false);
     return true;
   }
 
@@ -172,11 +169,26 @@ export class RoomPresence {
     }
     if (owner !== undefined) {
       const known = meta.get(client)?.clock ?? 0;
-      // The person has moved, and the socket here is not known to be dead yet. What is older was said before it came.
-      if (clock < known || userOf(parse(state)) !== owner.identity.userId) return false;
+      // The person has moved, and the socket here is not known to be dead yet. What is not newer was said before it came.
+      if (clock <= known || userOf(parse(state)) !== owner.identity.userId) return false;
       this.#release(owner, client);
+      this.#ousted.add(owner);
     }
     this.#elsewhere.set(client, node);
+    return true;
+  }
+
+  /** Takes over what another node shows of the same person. True also when there is nothing to take. */
+  #wrest({ client, clock }: PresenceEntry, member: Occupant): boolean {
+    if (!this.#elsewhere.has(client)) return true;
+    const { states, meta } = this.#deps.document.awareness;
+    if (userOf(states.get(client)) !== member.identity.userId) return false;
+    const known = meta.get(client)?.clock ?? 0;
+    // Providers send back what they hear of themselves: a socket that has lost its caret would take it again.
+    if (this.#ousted.has(member) && clock <= known) return false;
+    this.#elsewhere.delete(client);
+    // Ahead of what the other node shows, so that it lets go and nothing that it has said before takes it back.
+    this.#clocksAhead.set(client, Math.max(0, known + 1 - clock));
     return true;
   }
 

@@ -59,6 +59,7 @@ export class Cluster {
       bus,
       limits,
       wantsReading: (seat) => this.#reader.want(seat),
+      heard: (other) => this.#leases.heard(other),
       suspectsEnd: recheckDocument,
       countRefused,
       countReplayed: () => (this.#counts.replayed += 1),

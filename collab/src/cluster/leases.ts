@@ -17,6 +17,8 @@ export interface LeasesDeps {
 /** Which nodes the bus hears. Judged by this node's own steady clock alone: nobody's wall clock takes part. */
 export interface Leases {
   readonly size: number;
+  /** A node has said something, whatever it was. */
+  heard(node: string): void;
   stop(): void;
 }
 
@@ -53,6 +55,7 @@ export function createLeases({ node, bus, limits, steady, onGone, countRefused }
     get size() {
       return heard.size;
     },
+    heard: (other) => void heard.set(other, steady()),
     stop() {
       clearInterval(timer);
       bus.publish(CHANNEL, encodeBeat(node, true));

@@ -14,6 +14,8 @@ export interface SeatOwner {
   readonly limits: CollabLimits;
   /** The log has something of this document that is not in memory. */
   wantsReading(seat: Seat): void;
+  /** The node is alive. */
+  heard(node: string): void;
   /** Another node speaks of a later epoch: the document may have been replaced or removed. */
   suspectsEnd(document: string): void;
   countRefused(): void;
@@ -157,6 +159,7 @@ export class Seat {
       this.marks.announced(node, last);
       return this.forget(node);
     }
+    this.#owner.heard(node);
     const isNew = !this.sharers.has(node);
     this.sharers.add(node);
     // One that is new to us may not know of us either.

@@ -6,6 +6,7 @@ import {
   createCollab,
   createCompactor,
   type Access,
+  type ClusterDeps,
   type Collab,
   type CollabLimits,
   type DocumentStore,
@@ -78,6 +79,8 @@ export interface HarnessOptions {
   readonly limits?: Partial<CollabLimits>;
   readonly people?: People;
   readonly allowOrigin?: (origin: string | undefined) => boolean;
+  readonly cluster?: ClusterDeps;
+  readonly now?: () => number;
 }
 
 export async function startHarness(options: HarnessOptions = {}): Promise<Harness> {
@@ -95,7 +98,8 @@ export async function startHarness(options: HarnessOptions = {}): Promise<Harnes
       access: people,
       compactor: createCompactor(),
       log: { info: line("info"), warn: line("warn"), error: line("error") },
-      now: Date.now,
+      now: options.now ?? Date.now,
+      ...(options.cluster && { cluster: options.cluster }),
       allowOrigin: options.allowOrigin ?? (() => true),
       limits: { ...options.limits },
     });
