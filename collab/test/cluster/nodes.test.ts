@@ -51,19 +51,19 @@ describe("documents on several nodes", () => {
     await Promise.all(clients.map(saved));
     await shared(nodes);
     // Joining is over when nobody has anything to answer any more.
-    let quiet = -1;
+    let before = { sum: -1, looks: 0 };
     await until(() => {
-      const before = quiet;
-      quiet = nodes.all.reduce((sum, node) => sum + published(node), 0);
-      return before === quiet;
+      const sum = nodes.all.reduce((total, node) => total + published(node), 0);
+      before = { sum, looks: sum === before.sum ? before.looks + 1 : 0 };
+      return before.looks === 60;
     }, "all have joined");
     const [author] = clients;
     assert.ok(author !== undefined);
-    const before = nodes.all.map(published);
+    const counts = nodes.all.map(published);
     author.text.insert(0, "a");
     await equal("a", ...clients);
     assert.deepEqual(
-      nodes.all.map((node, i) => published(node) - (before[i] ?? 0)),
+      nodes.all.map((node, i) => published(node) - (counts[i] ?? 0)),
       [1, 0, 0, 0],
     );
   });
