@@ -4,9 +4,12 @@ import type { FastifyBaseLogger, FastifyInstance } from "fastify";
 import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 import { createAccess, type DocumentAccess } from "./access.ts";
+import { checkRedis } from "./bus/check.ts";
+import { createRedisBus } from "./bus/redis.ts";
 import { aloneOnStore, joinCluster, type Cluster } from "./cluster/cluster.ts";
 import type { Control, ControlEffects } from "./cluster/events.ts";
-import type { Config } from "./config.ts";
+import { openInstallation } from "./cluster/installation.ts";
+import { ConfigError, type Config } from "./config.ts";
 import { createIdentity, type Identity } from "./identity/identity.ts";
 import { createOriginCheck } from "./origins.ts";
 import { createDeletions, type Deletions } from "./projects/deletions.ts";
@@ -131,11 +134,26 @@ export async function compose(config: Config, deps: ComposeDeps): Promise<App> {
 
 /** On MongoDB other nodes may be there, with or without a bus; SQLite belongs to one process by its lock. */
 async function openCluster(config: Config, deps: ComposeDeps): Promise<Cluster> {
-  const { now, bus, steady = () => performance.now(), node = newId(now()) } = deps;
+  const { now, steady = () => performance.now(), node = newId(now()) } = deps;
   const log = deps.log.child({ room: "cluster" });
-  if (config.MONGODB_URL === undefined && bus === undefined) return aloneOnStore({ log });
+  if (config.MONGODB_URL === undefined && deps.bus === undefined) return aloneOnStore({ log });
+  const bus = deps.bus ?? (await openBus(config, deps));
   const { streams, open } = deps.store;
   return joinCluster({ streams, open, node, bus, steady, log });
+}
+
+/** The bus at REDIS_URL, which has to work now and may fail at any time later. */
+async function openBus({ REDIS_URL: url }: Config, deps: ComposeDeps): Promise<Bus | undefined> {
+  if (url === undefined) return undefined;
+  const { id, busSecret } = await openInstallation(deps.store.streams, deps.now);
+  const prefix = `scriptorium:${id}:`;
+  try {
+    await checkRedis({ url, prefix });
+  } catch (error) {
+    throw new ConfigError(`REDIS_URL: ${error instanceof Error ? error.message : String(error)}`);
+  }
+  const steady = deps.steady === undefined ? {} : { steady: deps.steady };
+  return createRedisBus({ url, prefix, secret: busSecret, log: deps.log.child({ room: "bus" }), ...steady });
 }
 
 /** What this node does when it hears of a change: first what it knows is put right, then who is there is asked again. */

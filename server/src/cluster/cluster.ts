@@ -4,6 +4,7 @@ import { createSharedControl } from "./control.ts";
 import { createLocalControl, type Control, type ControlLog } from "./events.ts";
 import { createNoBus } from "./no-bus.ts";
 import { createNodes, type NodesLog } from "./nodes.ts";
+import { within } from "./within.ts";
 
 /** This node among those on its store. */
 export interface Cluster {
@@ -46,12 +47,21 @@ export interface ClusterDeps {
   readonly log: ControlLog & NodesLog;
 }
 
-/** Joins the other nodes on a store that many may have open. */
+/** What a bus may take to come up before the others are told that this node has none yet. */
+const BUS_UP_MS = 2_000;
+
+/** Joins the other nodes on a store that many may have open. When it rejects, the bus is closed. */
 export async function joinCluster(deps: ClusterDeps): Promise<Cluster> {
   const { node, bus, log } = deps;
+  if (bus !== undefined) await whenUp(bus, BUS_UP_MS);
   const nodes = createNodes(deps);
   const control = createSharedControl(deps);
-  await nodes.start();
+  try {
+    await nodes.start();
+  } catch (error) {
+    await bus?.close();
+    throw error;
+  }
   const unwatch = bus?.whenChanged((state) => log.warn({ state }, "the bus has changed its state"));
   return {
     room: { node, bus: bus ?? createNoBus(), peers: nodes },
@@ -69,4 +79,14 @@ export async function joinCluster(deps: ClusterDeps): Promise<Cluster> {
       await bus?.close();
     },
   };
+}
+
+async function whenUp(bus: Bus, ms: number): Promise<void> {
+  if (bus.state === "up") return;
+  const { promise, resolve } = Promise.withResolvers<undefined>();
+  const unwatch = bus.whenChanged((state) => {
+    if (state === "up") resolve(undefined);
+  });
+  await within(promise, ms);
+  unwatch();
 }

@@ -4,6 +4,7 @@ import { CONTROL_STREAM, ControlEvent, type Control, type ControlLog } from "./e
 import { createOutbox, type OutboxLimits } from "./outbox.ts";
 import { createReactions, type Reactions } from "./reactions.ts";
 import { createRounds } from "./rounds.ts";
+import { within } from "./within.ts";
 
 /** Counts since the start. */
 export interface ControlStats {
@@ -23,9 +24,17 @@ export interface ControlLimits extends OutboxLimits {
   readonly pollMs: number;
   /** The longest pause between two tries while the store cannot be read. */
   readonly slowestMs: number;
+  /** What the stop may take, when the store has to be told what it did not take before. */
+  readonly leaveMs: number;
 }
 
-const LIMITS: ControlLimits = { pollMs: 500, slowestMs: 2_000, entries: 10_000, unsent: 1_000 };
+const LIMITS: ControlLimits = {
+  pollMs: 500,
+  slowestMs: 2_000,
+  leaveMs: 1_000,
+  entries: 10_000,
+  unsent: 1_000,
+};
 const BATCH = 500;
 /** Hints that there is something to read. They carry nothing, so there is nothing in them to trust. */
 const CHANNEL = "control";
@@ -98,11 +107,11 @@ export function createSharedControl(deps: ControlDeps): SharedControl {
     look: () => rounds.run(),
     async stop() {
       hints?.end();
-      await rounds.stop();
-      await outbox
-        .sendKept()
-        .catch((error: unknown) => log.error({ err: error }, "other nodes were not told of a change"));
-      await reactions?.settled();
+      const last = rounds.stop().then(() => outbox.sendKept());
+      await within(
+        last.catch((error: unknown) => log.error({ err: error }, "other nodes were not told of a change")),
+        limits.leaveMs,
+      );
     },
     stats: () => ({ ...counts, ...feed.counts, unsent: outbox.kept }),
   };

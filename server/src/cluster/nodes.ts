@@ -1,6 +1,7 @@
 import type { Bus, BusState } from "@scriptorium/shared";
 import type { Collection, Doc, OpenCollection } from "../storage/ports.ts";
 import { createRounds } from "./rounds.ts";
+import { within } from "./within.ts";
 
 /** A row says that a node lives for as long as its beat goes on counting; nobody compares clocks. */
 interface NodeRow extends Doc {
@@ -116,16 +117,9 @@ export function createNodes(deps: NodesDeps): Nodes {
       unwatch?.();
       hints?.end();
       const leaving = leave().catch((error: unknown) => log.warn({ err: error }, "could not sign off"));
-      await within(limits.leaveMs, leaving);
+      await within(leaving, limits.leaveMs);
     },
   };
-}
-
-async function within(ms: number, work: Promise<unknown>): Promise<void> {
-  const late = Promise.withResolvers<undefined>();
-  const timer = setTimeout(() => late.resolve(undefined), ms);
-  await Promise.race([work, late.promise]);
-  clearTimeout(timer);
 }
 
 function sameIds(left: ReadonlySet<string>, right: ReadonlySet<string>): boolean {

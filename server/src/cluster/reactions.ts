@@ -7,41 +7,31 @@ export interface Reactions {
   actOnAll(): Promise<void>;
   /** Begins again what has failed. */
   retry(): void;
-  /** Resolves when nothing is under way. */
-  settled(): Promise<void>;
 }
 
 /** Failed events that are remembered one by one; beyond, everything is looked at again. */
 const FAILED_EVENTS = 1_000;
 
 export function createReactions(effects: ControlEffects, log: ControlLog): Reactions {
-  const underWay = new Set<Promise<void>>();
   let failed: ControlEvent[] = [];
   let allFailed = false;
 
-  const begin = (work: () => Promise<void>, onFailure: (error: unknown) => void): Promise<void> => {
-    const done = work()
-      .catch(onFailure)
-      .finally(() => underWay.delete(done));
-    underWay.add(done);
-    return done;
+  const actOnAll = async (): Promise<void> => {
+    try {
+      await effects.actOnAll();
+    } catch (error) {
+      log.error({ err: error }, "not everything could be looked at again; it is tried again");
+      allFailed = true;
+    }
   };
-  const actOnAll = (): Promise<void> =>
-    begin(
-      () => effects.actOnAll(),
-      (error) => {
-        log.error({ err: error }, "not everything could be looked at again; it is tried again");
-        allFailed = true;
-      },
-    );
-  const act = (event: ControlEvent): Promise<void> =>
-    begin(
-      () => effects.act(event),
-      (error) => {
-        log.error({ err: error, ...event }, "an event could not be acted on; it is tried again");
-        failed.push(event);
-      },
-    );
+  const act = async (event: ControlEvent): Promise<void> => {
+    try {
+      await effects.act(event);
+    } catch (error) {
+      log.error({ err: error, ...event }, "an event could not be acted on; it is tried again");
+      failed.push(event);
+    }
+  };
 
   return {
     act,
@@ -53,9 +43,6 @@ export function createReactions(effects: ControlEffects, log: ControlLog): React
         allFailed = false;
         void actOnAll();
       } else for (const event of again) void act(event);
-    },
-    async settled() {
-      await Promise.all(underWay);
     },
   };
 }
