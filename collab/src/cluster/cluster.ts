@@ -48,6 +48,8 @@ export class Cluster {
   readonly #counts = { refused: 0, replayed: 0 };
   readonly #ends: (() => void)[] = [];
   #digestAt: number;
+  /** Messages that the bus has not taken so far. */
+  #dropped = 0;
 
   constructor(deps: ClusterCoreDeps) {
     this.#deps = deps;
@@ -139,6 +141,10 @@ export class Cluster {
     if (now - this.#digestAt < this.#deps.limits.digestMs) return;
     this.#digestAt = now;
     for (const seat of this.#seats.values()) seat.digest();
+    const { dropped } = this.#deps.bus.stats();
+    // Somebody may not know that we listen, or what we have committed: as after an outage.
+    if (dropped > this.#dropped && this.#deps.bus.state === "up") this.#busChanged("up");
+    this.#dropped = dropped;
   }
 
   #gone(node: string, heardAt: number): void {

@@ -27,6 +27,8 @@ export class Reader {
   readonly #again = new Set<Seat>();
   readonly #retries = new Set<NodeJS.Timeout>();
   #stopped = false;
+  /** Said once for all documents, until one can be read again. */
+  #complained = false;
 
   constructor(deps: ReaderDeps) {
     this.#deps = deps;
@@ -84,7 +86,9 @@ export class Reader {
     // What comes to be missed while it is read is missed for the next reading. While nothing arrives, everything is.
     if (arriving()) seat.stale = false;
     try {
-      if ((await readFromLog(store, seat, node)) === "ended") onEnded(seat.document);
+      const found = await readFromLog(store, seat, node);
+      this.#complained = false;
+      if (found === "ended") onEnded(seat.document);
     } catch (error) {
       seat.stale ||= wasStale;
       throw error;
@@ -92,12 +96,11 @@ export class Reader {
   }
 
   #failed(seat: Seat, error: unknown): void {
-    const { log } = this.#deps;
-    log.warn(
-      { err: error, document: seat.document },
-      "cannot read what other nodes have written; trying again",
-    );
     if (this.#stopped) return;
+    const told = { err: error, document: seat.document };
+    if (!this.#complained)
+      this.#deps.log.warn(told, "cannot read what other nodes have written; trying again");
+    this.#complained = true;
     const timer = setTimeout(() => {
       this.#retries.delete(timer);
       this.want(seat);

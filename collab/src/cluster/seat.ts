@@ -87,9 +87,10 @@ export class Seat {
     this.#last = last.seq;
     if (this.sharers.size === 0) return;
     this.#news = true;
-    const update = mergeTree(rows.map((row) => row.update));
     // A large one would hold up all others on the way; it is read by those who need it.
-    if (update.length > this.#owner.limits.fanOutBytes) return this.digest();
+    const bytes = rows.reduce((sum, row) => sum + row.update.length, 0);
+    if (bytes > this.#owner.limits.fanOutBytes) return this.digest();
+    const update = mergeTree(rows.map((row) => row.update));
     this.#say({ type: "rows", ...this.#standing(), first: first.seq, update });
   }
 

@@ -23,7 +23,10 @@ import {
 export interface Node {
   readonly id: string;
   readonly harness: Harness;
-  readonly bus: Bus;
+  /** As long as it is `full`, it takes no message; it stays up. */
+  readonly bus: Bus & { full: boolean };
+  /** The same, as the hub knows it. */
+  readonly joined: Bus;
   /** Its own way to the common store, to make it fail for this node alone. */
   readonly faulty: FaultyStore;
   readonly peers: { others: Set<string>; cutOff: boolean };
@@ -86,11 +89,11 @@ export async function openNodes(t: TestContext, options: NodesOptions = {}): Pro
       return node;
     },
     cut(node) {
-      hub.cut(node.bus);
+      hub.cut(node.joined);
       announce();
     },
     heal(node) {
-      hub.heal(node.bus);
+      hub.heal(node.joined);
       announce();
     },
     async freshText() {
@@ -115,7 +118,8 @@ interface Common {
 
 async function openNode({ hub, people, store, name, limits, now }: Common): Promise<Node> {
   const id = newId();
-  const bus = hub.join();
+  const joined = hub.join();
+  const bus = thatMayBeFull(joined);
   const faulty = faultyStore(store);
   const peers = { others: new Set<string>(), cutOff: false } satisfies Peers;
   const harness = await startHarness({
@@ -135,6 +139,7 @@ async function openNode({ hub, people, store, name, limits, now }: Common): Prom
     id,
     harness,
     bus,
+    joined,
     faulty,
     peers,
     provider: (token = "ada", given = {}) =>
@@ -143,12 +148,33 @@ async function openNode({ hub, people, store, name, limits, now }: Common): Prom
     async crash() {
       if (stopped) return;
       stopped = true;
-      hub.mute(bus);
+      hub.mute(joined);
       for (const client of clients) client.destroy();
       faulty.heal();
       await until(() => harness.collab.stats().sockets === 0, "all clients are gone");
       await harness.stop();
-      await bus.close();
+      await joined.close();
     },
+  };
+}
+
+function thatMayBeFull(bus: Bus): Bus & { full: boolean } {
+  let dropped = 0;
+  return {
+    full: false,
+    get state() {
+      return bus.state;
+    },
+    publish(channel, message) {
+      if (this.full) dropped += 1;
+      else bus.publish(channel, message);
+    },
+    subscribe: (channel, listener) => bus.subscribe(channel, listener),
+    whenChanged: (listener) => bus.whenChanged(listener),
+    stats() {
+      const stats = bus.stats();
+      return { ...stats, dropped: stats.dropped + dropped };
+    },
+    close: () => bus.close(),
   };
 }

@@ -1,0 +1,107 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import * as Y from "yjs";
+import { saved, until, type ProviderClient, type YjsClient } from "../support/harness.ts";
+import { openNodes, type Nodes } from "../support/nodes.ts";
+import { type } from "../support/stage.ts";
+
+type Client = ProviderClient | YjsClient;
+
+async function equal(text: string, ...clients: readonly Client[]): Promise<void> {
+  await until(() => clients.every((client) => client.text.toJSON() === text), `everybody reads "${text}"`);
+}
+
+function stateOf(by: Client, of: Client): unknown {
+  return by.provider.awareness?.getStates().get(of.doc.clientID);
+}
+
+describe("presence on several nodes", () => {
+  const seesEach = async (one: Client, other: Client): Promise<void> =>
+    until(
+      () => stateOf(one, other) !== undefined && stateOf(other, one) !== undefined,
+      "they see each other",
+    );
+
+  async function withCarets(nodes: Nodes): Promise<{ ada: ProviderClient; bo: YjsClient }> {
+    const ada = nodes.node(0).provider("ada");
+    const bo = nodes.node(1).yjs("bo");
+    await saved(ada);
+    await until(() => bo.provider.synced, "bo is synced");
+    ada.provider.setAwarenessField("cursor", 1);
+    bo.provider.awareness.setLocalStateField("cursor", 2);
+    await seesEach(ada, bo);
+    return { ada, bo };
+  }
+
+  it("[CL7] who leaves is gone from the other nodes at once, also the last one of a node", async (t) => {
+    const nodes = await openNodes(t, { limits: { leaseMs: 600_000, presenceFanOutMs: 60_000 } });
+    const ada = nodes.node(0).provider("ada");
+    await saved(ada);
+    ada.provider.setAwarenessField("cursor", 1);
+    const bo = nodes.node(1).provider("bo");
+    await until(() => stateOf(bo, ada) !== undefined, "a latecomer sees who is there");
+    ada.destroy();
+    await until(() => stateOf(bo, ada) === undefined, "ada is gone");
+  });
+
+  it("[CL7] the people of a node that dies are gone when its lease ends", async (t) => {
+    const nodes = await openNodes(t);
+    const { ada, bo } = await withCarets(nodes);
+    nodes.hub.mute(nodes.node(0).joined);
+    await until(() => stateOf(bo, ada) === undefined, "ada is gone");
+    // And they are there again when it was not dead after all.
+    nodes.hub.cut(nodes.node(0).joined);
+    nodes.hub.heal(nodes.node(0).joined);
+    await seesEach(ada, bo);
+  });
+
+  it("[CL7] nobody stays as a ghost while the bus is away, and everybody is there again after it", async (t) => {
+    const nodes = await openNodes(t);
+    const { ada, bo } = await withCarets(nodes);
+    for (const node of nodes.all) nodes.cut(node);
+    await until(
+      () => stateOf(bo, ada) === undefined && stateOf(ada, bo) === undefined,
+      "who cannot be heard is not shown",
+    );
+    for (const node of nodes.all) nodes.heal(node);
+    await seesEach(ada, bo);
+  });
+
+  it("[CL8] who reconnects to another node keeps one caret, and the end of the old socket does not take it", async (t) => {
+    const nodes = await openNodes(t, { count: 3 });
+    const { ada, bo } = await withCarets(nodes);
+    const cy = nodes.node(2).provider("cy");
+    await saved(cy);
+    await until(() => stateOf(cy, ada) !== undefined, "cy sees ada");
+    // The same browser tab on another node, while its old socket is not closed yet.
+    const again = nodes.node(1).provider("ada", { doc: ada.doc });
+    await saved(again);
+    // A provider that reconnects goes on counting; this one has to catch up with the other's count first.
+    for (const cursor of [7, 6, 5, 4, 3]) again.provider.setAwarenessField("cursor", cursor);
+    await until(() => JSON.stringify(stateOf(cy, again)).includes('"cursor":3'), "cy sees where ada is now");
+    ada.destroy();
+    await until(() => nodes.node(0).harness.collab.stats().sockets === 0, "the old socket is closed");
+    await type(again, ["here"]);
+    await equal("here", bo, cy);
+    assert.ok(stateOf(bo, again) !== undefined && stateOf(cy, again) !== undefined);
+  });
+
+  it("[CL8] nobody takes the caret of another person, from whichever node", async (t) => {
+    const nodes = await openNodes(t);
+    const { ada, bo } = await withCarets(nodes);
+    const client = ada.doc.clientID;
+    const thief = new Y.Doc();
+    thief.clientID = client;
+    const mallory = nodes.node(1).provider("mallory", { doc: thief });
+    await saved(mallory);
+    mallory.provider.setAwarenessField("cursor", 666);
+    // Text that comes after the presence; written by a doc with an id of its own.
+    const carl = nodes.node(1).provider("carl");
+    await saved(carl);
+    await type(carl, ["x"]);
+    await equal("x", bo);
+    const shown = JSON.stringify(bo.provider.awareness.getStates().get(client));
+    assert.match(shown, /"id":"ada"/);
+    assert.doesNotMatch(shown, /666/);
+  });
+});
