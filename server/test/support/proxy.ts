@@ -8,6 +8,11 @@ export interface Proxy {
   open(port: number): void;
   /** Cuts every connection and refuses new ones until `open`. */
   shut(): void;
+  /** Holds back every byte of every connection, new ones too, which stay open, until `flow`. */
+  stall(): void;
+  flow(): void;
+  /** Delays every byte from now on. */
+  lag(ms: number): void;
   /** Cuts every connection, each after up to `bytes` more in either direction, so in the middle of a frame. */
   cut(bytes?: number): void;
   readonly connections: number;
@@ -23,12 +28,18 @@ interface Pair {
 export async function startProxy(): Promise<Proxy> {
   const pairs = new Set<Pair>();
   let target: number | undefined;
+  let stalled = false;
+  let lagMs = 0;
   const end = (pair: Pair): void => {
     for (const socket of pair.ends) socket.destroy();
     pairs.delete(pair);
   };
   const pass = (pair: Pair, [from, to]: readonly [Socket, Socket]): void => {
     from.on("data", (data: Buffer) => {
+      if (lagMs > 0) {
+        setTimeout(() => to.write(data), lagMs);
+        return;
+      }
       if (pair.left === undefined) {
         if (!to.write(data)) from.pause();
         return;
@@ -38,23 +49,25 @@ export async function startProxy(): Promise<Proxy> {
       if (passed.length === data.length) to.write(passed);
       else to.write(passed, () => end(pair));
     });
-    to.on("drain", () => from.resume());
+    to.on("drain", () => stalled || from.resume());
     // What has arrived is still delivered: an acknowledgement that left the server counts.
     from.on("end", () => to.end());
     from.on("close", () => to.end(() => end(pair)));
     // The close that follows is all that matters.
     from.on("error", () => undefined);
   };
-  const server = createServer((client) => {
+  // Without noDelay each small write may wait 40 ms for an acknowledgement that is itself delayed.
+  const server = createServer({ noDelay: true }, (client) => {
     if (target === undefined) {
       client.destroy();
       return;
     }
-    const upstream = connect(target, "127.0.0.1");
+    const upstream = connect({ port: target, host: "127.0.0.1", noDelay: true });
     const pair: Pair = { ends: [client, upstream], left: undefined };
     pairs.add(pair);
     pass(pair, [client, upstream]);
     pass(pair, [upstream, client]);
+    if (stalled) for (const socket of pair.ends) socket.pause();
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
@@ -68,6 +81,17 @@ export async function startProxy(): Promise<Proxy> {
     shut: () => {
       target = undefined;
       for (const pair of pairs) end(pair);
+    },
+    stall: () => {
+      stalled = true;
+      for (const { ends } of pairs) for (const socket of ends) socket.pause();
+    },
+    flow: () => {
+      stalled = false;
+      for (const { ends } of pairs) for (const socket of ends) socket.resume();
+    },
+    lag: (ms) => {
+      lagMs = ms;
     },
     cut: (bytes = 0) => {
       for (const pair of pairs) {
