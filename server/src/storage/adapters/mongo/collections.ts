@@ -7,7 +7,7 @@ import type { Gate } from "./gate.ts";
 import { insertAll, type OpenTable, type Stored } from "./table.ts";
 
 /** Scalars as they are, so that keys and patches work on them; whatever is nested as `{json}`, see toValue. */
-interface Fields extends Stored {
+export interface Fields extends Stored {
   readonly [field: string]: unknown;
 }
 
@@ -158,7 +158,7 @@ function toFilter(where: FindOptions["where"]): Filter<Fields> {
 }
 
 /** The fields but the id, copied at once, and about how many bytes they are. Undefined ones are gone, as in JSON. */
-function toFields(given: object): [fields: Record<string, unknown>, bytes: number] {
+export function toFields(given: object): [fields: Record<string, unknown>, bytes: number] {
   const text = JSON.stringify(given);
   const { id: _, ...rest }: Record<string, unknown> = JSON.parse(text);
   return [
@@ -167,12 +167,17 @@ function toFields(given: object): [fields: Record<string, unknown>, bytes: numbe
   ];
 }
 
-/** Nested values are kept as text: exact for every name that a field may have in JSON and not in BSON. */
+/**
+ * Nested values are kept as text: exact for every name that a field may have in JSON and not in BSON. So are strings
+ * that have half a surrogate pair, which JSON escapes and BSON would replace.
+ */
 function toValue(value: unknown): unknown {
-  return typeof value === "object" && value !== null ? { json: JSON.stringify(value) } : value;
+  const nested = typeof value === "object" && value !== null;
+  const broken = typeof value === "string" && !value.isWellFormed();
+  return nested || broken ? { json: JSON.stringify(value) } : value;
 }
 
-function toDoc({ _id, ...fields }: Fields) {
+export function toDoc({ _id, ...fields }: Fields) {
   const plain = Object.entries(fields).map(([name, value]) => [name, fromValue(value)]);
   return Object.fromEntries([["id", _id], ...plain]);
 }
