@@ -8,6 +8,7 @@ import { mongoParts } from "./parts.ts";
 import { mongoRows } from "./rows.ts";
 import { mongoStreams } from "./streams.ts";
 import { openTables } from "./table.ts";
+import { refuseUnfinished } from "./unfinished.ts";
 
 /** Every bound of the MongoDB store. */
 export interface MongoLimits extends ConnectLimits, GateLimits {
@@ -34,6 +35,8 @@ export interface MongoOptions {
   readonly log: Log;
   readonly limits?: Partial<MongoLimits>;
   readonly now?: () => number;
+  /** Opens a database that is being filled and must not be served yet. */
+  readonly unfinished?: "allowed";
 }
 
 /**
@@ -41,12 +44,14 @@ export interface MongoOptions {
  * contended, every write can be repeated, and nothing needs a transaction. Rejects, in one line that an operator can
  * act on, when no server answers or when the data is from a newer version, which is untouched then.
  */
-export async function openMongo({ url, log, limits: wanted, now = Date.now }: MongoOptions): Promise<Store> {
-  const limits = { ...MONGO_LIMITS, ...wanted };
+export async function openMongo(options: MongoOptions): Promise<Store> {
+  const { url, log, now = Date.now } = options;
+  const limits = { ...MONGO_LIMITS, ...options.limits };
   const { client, db, replicated } = await connect(url, limits);
   const table = openTables(db, { replicated, replicationMs: limits.replicationMs });
   const gate = createGate(limits);
   try {
+    if (options.unfinished !== "allowed") await refuseUnfinished(table("meta"));
     await ensureLayout({ meta: table("meta"), entries: table("entries"), pieces: table("row_pieces") });
   } catch (error) {
     await client.close();

@@ -121,7 +121,7 @@ async function trim(
   await floors.deleteMany({ _id: past });
 }
 
-function toRow(stream: string, { at, entry, op }: StreamEntry): EntryRow {
+export function toRow(stream: string, { at, entry, op }: StreamEntry): EntryRow {
   const fields = Object.entries(entry);
   const binary = fields.flatMap(([name, value]): [string, Binary][] =>
     value instanceof Uint8Array ? [[name, toBinary(value)]] : [],
@@ -135,7 +135,7 @@ function toRow(stream: string, { at, entry, op }: StreamEntry): EntryRow {
   };
 }
 
-function toEntry(stream: string, { _id, op, json, binary = [] }: EntryRow): StreamEntry {
+export function toEntry(stream: string, { _id, op, json, binary = [] }: EntryRow): StreamEntry {
   const plain: StreamEntry["entry"] = JSON.parse(json);
   const bytes = binary.map(([name, value]): [string, unknown] => [name, fromBinary(value)]);
   const at = lastNumber(_id);
