@@ -7,7 +7,8 @@ import { join } from "node:path";
 
 /** Every child and directory that a run makes, so that none outlives it, however it ends. */
 
-const children = new Set<ChildProcess>();
+/** With the signal that ends it for certain, and all that it started. */
+const children = new Map<ChildProcess, NodeJS.Signals>();
 const directories = new Set<string>();
 const KILL_AFTER_MS = 5_000;
 
@@ -25,17 +26,21 @@ export interface Child {
 }
 
 export interface ChildPlan {
+  /** By default this very Node. */
+  readonly command?: string;
   readonly args: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
   readonly ipc?: boolean;
+  /** How a run that is cut short ends it: SIGKILL, unless it must end processes of its own. */
+  readonly lastSignal?: NodeJS.Signals;
 }
 
 const START_MS = 30_000;
 const KEPT_OUTPUT = 4_000;
 
-/** Starts this very Node with the arguments; its variables are PATH and what is given, nothing of ours. */
-export function startNode(plan: ChildPlan): Child {
-  const child = spawn(process.execPath, [...plan.args], {
+/** Starts a program; its variables are PATH, HOME and what is given, nothing of ours. */
+export function startChild(plan: ChildPlan): Child {
+  const child = spawn(plan.command ?? process.execPath, [...plan.args], {
     env: { PATH: process.env["PATH"], HOME: process.env["HOME"], ...plan.env },
     stdio: ["ignore", "pipe", "pipe", ...(plan.ipc === true ? (["ipc"] as const) : [])],
     // Away from any .env of the place we were started in.
@@ -44,7 +49,7 @@ export function startNode(plan: ChildPlan): Child {
   });
   const pid = child.pid;
   if (pid === undefined) throw new Error(`cannot start ${plan.args.join(" ")}`);
-  children.add(child);
+  children.set(child, plan.lastSignal ?? "SIGKILL");
   let output = "";
   const lineWaiters = new Set<() => void>();
   for (const stream of [child.stdout, child.stderr]) {
@@ -115,6 +120,6 @@ export function removeDirectory(path: string): void {
 
 /** At the end of the run, or in the middle of it: nothing is left. */
 export function cleanUp(): void {
-  for (const child of children) child.kill("SIGKILL");
+  for (const [child, signal] of children) child.kill(signal);
   for (const path of directories) removeDirectory(path);
 }

@@ -1,6 +1,6 @@
 import { execFileSync } from "node:child_process";
-import { existsSync, writeFileSync } from "node:fs";
-import { cpus, loadavg, tmpdir } from "node:os";
+import { existsSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { ours, oursIsHere, oursYjs } from "./peers/ours.ts";
@@ -8,12 +8,13 @@ import { PEER_NAMES } from "./peers/peer.ts";
 import type { Peer, PeerName } from "./peers/peer.ts";
 import { stock, yWebsocket } from "./peers/stock.ts";
 import { cleanUp, useParentDirectory } from "./processes.ts";
-import { ratios, table } from "./report.ts";
+import { table } from "./report.ts";
 import type { CellResult } from "./report.ts";
+import { measureCell, writeReport } from "./rounds.ts";
 import { coldOpen, crashes, storage } from "./scenarios/durability.ts";
 import { moderate, pairs, saturation } from "./scenarios/fan-out.ts";
 import { idleConnections, stoppedReader } from "./scenarios/memory.ts";
-import type { Cell, Pace, Scenario } from "./scenarios/scenario.ts";
+import type { Pace, Scenario } from "./scenarios/scenario.ts";
 
 const SCENARIOS: readonly Scenario[] = [
   moderate,
@@ -32,8 +33,6 @@ const PEERS: Readonly<Record<PeerName, Peer>> = {
   "ours-yjs": oursYjs,
 };
 const DEFAULT_PEERS = "ours,stock,y-websocket";
-const MEASURE_MS = 240_000;
-
 const PACE: Pace = {
   warmMs: 3_000,
   windowMs: 6_000,
@@ -115,76 +114,6 @@ function provideYWebsocket(): void {
   });
 }
 
-/** Ends what takes too long by ending its processes, so that nothing of it disturbs what comes next. */
-async function withDeadline<T>(work: Promise<T>): Promise<T> {
-  const timer = setTimeout(() => {
-    console.error(`not done after ${MEASURE_MS} ms`);
-    cleanUp();
-  }, MEASURE_MS);
-  try {
-    return await work;
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
-const describe = (error: unknown): string => (error instanceof Error ? error.message : String(error));
-
-/** All rounds of a cell, the peers in turn within each. */
-async function measureCell(scenario: Scenario, cell: Cell, options: Options): Promise<CellResult> {
-  const result: CellResult = {
-    scenario: scenario.name,
-    cell: cell.name,
-    metrics: cell.metrics,
-    rounds: {},
-    notes: [],
-  };
-  for (let round = 0; round < options.rounds; round += 1) {
-    for (const peer of options.peers) {
-      const kept = (result.rounds[peer.name] ??= []);
-      const skip = cell.skips?.(peer);
-      if (skip !== undefined) {
-        kept.push(null);
-        result.notes.push(`${peer.name}: ${skip}`);
-        continue;
-      }
-      try {
-        const values = await withDeadline(cell.measure({ peer, seed: 1000 + round, pace: options.pace }));
-        kept.push(values);
-        const first = cell.metrics[0];
-        const value = first === undefined ? undefined : values[first.key];
-        console.error(
-          `${scenario.name}: ${cell.name}, round ${round + 1}, ${peer.name}: ${value?.toFixed(3)}`,
-        );
-      } catch (error) {
-        kept.push(null);
-        result.notes.push(`${peer.name}, round ${round + 1}: ${describe(error)}`);
-        console.error(
-          `${scenario.name}: ${cell.name}, round ${round + 1}, ${peer.name} failed: ${describe(error)}`,
-        );
-      }
-    }
-  }
-  return result;
-}
-
-function write(results: readonly CellResult[], options: Options, startedAt: string): void {
-  if (options.out === undefined) return;
-  const withRatios = results.map((result) => ({
-    ...result,
-    ratios: Object.fromEntries(result.metrics.map(({ key }) => [key, ratios(result, key)])),
-  }));
-  const machine = { cpus: cpus().length, model: cpus()[0]?.model, node: process.version, load: loadavg() };
-  const report = {
-    startedAt,
-    machine,
-    rounds: options.rounds,
-    quick: options.pace.quick,
-    results: withRatios,
-  };
-  writeFileSync(options.out, `${JSON.stringify(report, null, 1)}\n`);
-}
-
 async function main(): Promise<void> {
   const options = readOptions();
   const names = options.peers.map(({ name }) => name);
@@ -195,8 +124,8 @@ async function main(): Promise<void> {
   for (const scenario of options.scenarios) {
     for (const cell of scenario.cells(options.pace)) {
       if (!cell.name.includes(options.cell)) continue;
-      results.push(await measureCell(scenario, cell, options));
-      write(results, options, startedAt);
+      results.push(await measureCell({ ...options, scenario: scenario.name, cell }));
+      if (options.out !== undefined) writeReport(options.out, { ...options, results, startedAt });
     }
   }
   for (const result of results) console.log(table(result, names));

@@ -87,18 +87,24 @@ describe("the generator's wire", () => {
 
 describe("the generator's counting", () => {
   const document = "notes:x";
-  const counting = (): { room: ReturnType<typeof createRoom>; counters: { deliveries: number } } => {
-    const counters = { deliveries: 0, cursorDeliveries: 0 };
+  const counting = (): {
+    room: ReturnType<typeof createRoom>;
+    counters: { deliveries: number; farDeliveries: number };
+  } => {
+    const counters = { deliveries: 0, farDeliveries: 0, cursorDeliveries: 0 };
     const latency = createHistogram();
-    return { room: createRoom({ protocol: "hocuspocus", document, latency, counters }), counters };
+    return {
+      room: createRoom({ protocol: "hocuspocus", document, latency, farLatency: latency, counters }),
+      counters,
+    };
   };
   const wire = createWire("hocuspocus", document);
 
   it("counts a merged frame for all it holds, and neither echoes nor repetitions", () => {
     const { room, counters } = counting();
-    room.addWriter(1);
-    const author = room.addReader({ author: 1, timed: true, sampled: true });
-    const other = room.addReader({ author: undefined, timed: true, sampled: true });
+    room.addWriter(1, 0);
+    const author = room.addReader({ author: 1, node: 0, timed: true, sampled: true });
+    const other = room.addReader({ author: undefined, node: 0, timed: true, sampled: true });
     const typer = createTyper(1);
     room.type(1, 0);
     room.type(1, 0);
@@ -114,8 +120,8 @@ describe("the generator's counting", () => {
 
   it("notices an update that never came, and counts what comes after a gap only when it is whole", () => {
     const { room, counters } = counting();
-    room.addWriter(1);
-    const reader = room.addReader({ author: undefined, timed: false, sampled: true });
+    room.addWriter(1, 0);
+    const reader = room.addReader({ author: undefined, node: 0, timed: false, sampled: true });
     const [first, second] = [room.type(1, 0), room.type(1, 0)].map((message) => Buffer.from(message));
     if (first === undefined || second === undefined) throw new Error("nothing typed");
     room.receive(reader, second, 1);
@@ -129,8 +135,10 @@ describe("the generator's counting", () => {
 
   it("counts a client whose stream differs from the others' for itself", () => {
     const { room, counters } = counting();
-    for (const author of [1, 2]) room.addWriter(author);
-    const [one, two] = [1, 2].map((author) => room.addReader({ author, timed: false, sampled: true }));
+    for (const author of [1, 2]) room.addWriter(author, 0);
+    const [one, two] = [1, 2].map((author) =>
+      room.addReader({ author, node: 0, timed: false, sampled: true }),
+    );
     if (one === undefined || two === undefined) throw new Error("no readers");
     const a = Buffer.from(room.type(1, 0));
     const b = Buffer.from(room.type(2, 0));
@@ -176,7 +184,7 @@ describe("a round against stock", () => {
       fleet.type({ updatesPerSecond: 50, cursorsPerSecond: 20 });
       await sleep(400);
       const verdict = await fleet.settle(2_000);
-      const mark = fleet.mark(server.pid);
+      const mark = fleet.mark({ servers: [server.pid] });
       fleet.close();
       assert.ok(verdict.sent > 20, `${verdict.sent} updates`);
       assert.equal(verdict.acks, verdict.sent);

@@ -1,5 +1,5 @@
 import { fileURLToPath } from "node:url";
-import { startNode } from "../processes.ts";
+import { startChild } from "../processes.ts";
 import type { Methods, Reply, Request } from "./main.ts";
 
 /** The generator as its user sees it: its methods, across the process boundary. */
@@ -21,7 +21,7 @@ interface Waiting {
 const CALL_MS = 300_000;
 
 export async function startGenerator(): Promise<Generator> {
-  const child = startNode({
+  const child = startChild({
     args: ["--max-semi-space-size=64", fileURLToPath(new URL("main.ts", import.meta.url))],
     ipc: true,
   });

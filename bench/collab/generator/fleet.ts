@@ -1,6 +1,6 @@
 import { createHistogram } from "../measure/histogram.ts";
-import { cpuSeconds, rssKb } from "../measure/proc.ts";
-import { createRandom } from "../measure/stats.ts";
+import { cpuSeconds, familyCpuSeconds, rssKb } from "../measure/proc.ts";
+import { createRandom, sum } from "../measure/stats.ts";
 import { cursor } from "../wire/typing.ts";
 import { startActors, startFlood } from "./load.ts";
 import type { Actor, Load } from "./load.ts";
@@ -12,6 +12,7 @@ import type { Reader, Room, RoomCounters, Verdict } from "./room.ts";
 /** Many clients on one document or many, the load they make, and what is counted. */
 
 export interface FleetPlan {
+  /** Several with the same document are its doors on several nodes: its clients take them in turn. */
   readonly doors: readonly Door[];
   readonly clientsPerDocument: number;
   readonly writersPerDocument: number;
@@ -24,6 +25,13 @@ export interface TypingLoad {
   readonly cursorsPerSecond: number;
 }
 
+/** Processes whose cost is read, the moment the rest is. */
+export interface Watched {
+  readonly servers: readonly number[];
+  /** Apart from the servers' cost, by name: with all that they started. */
+  readonly beside?: Readonly<Record<string, readonly number[]>>;
+}
+
 export interface FloodLoad {
   readonly updatesPerSecond: number;
   readonly maxInFlight: number;
@@ -34,9 +42,11 @@ export interface Mark {
   readonly atMs: number;
   readonly serverCpuSeconds: number;
   readonly serverRssKb: number;
+  readonly besideCpuSeconds: Readonly<Record<string, number>>;
   readonly generatorCpuSeconds: number;
   readonly sent: number;
   readonly deliveries: number;
+  readonly farDeliveries: number;
   readonly cursorDeliveries: number;
   readonly acks: number;
   readonly refusedAcks: number;
@@ -46,6 +56,10 @@ export interface Mark {
   /** Of deliveries since the mark before this one. */
   readonly p50Ms: number;
   readonly p99Ms: number;
+  /** The same for those from one node to another. */
+  readonly farP50Ms: number;
+  readonly farP99Ms: number;
+  readonly farCount: number;
   /** From sending to the author's ack; with ours that is the time until the edit is on disk. */
   readonly ackP50Ms: number;
   readonly ackP99Ms: number;
@@ -63,7 +77,7 @@ export type FleetVerdict = Verdict & {
 export interface Fleet {
   type(load: TypingLoad): void;
   flood(load: FloodLoad): void;
-  mark(serverPid: number): Mark;
+  mark(watched: Watched): Mark;
   /** Stops the load and waits, at most this long, until everybody has everything. */
   settle(timeoutMs: number): Promise<FleetVerdict>;
   close(): void;
@@ -93,12 +107,26 @@ async function inTurns<T>(items: readonly T[], work: (item: T) => Promise<void>)
   await Promise.all(Array.from({ length: OPEN_AT_ONCE }, worker));
 }
 
+type Doors = [Door, ...Door[]];
+
+function byDocument(doors: readonly Door[]): Doors[] {
+  const found = new Map<string, Doors>();
+  for (const door of doors) {
+    const others = found.get(door.document);
+    if (others === undefined) found.set(door.document, [door]);
+    else others.push(door);
+  }
+  return [...found.values()];
+}
+
 export async function openFleet(plan: FleetPlan): Promise<Fleet> {
   const random = createRandom(plan.seed);
   const latency = createHistogram();
+  const farLatency = createHistogram();
   const ackLatency = createHistogram();
   const counters: RoomCounters & { acks: number; refused: number; sent: number } = {
     deliveries: 0,
+    farDeliveries: 0,
     cursorDeliveries: 0,
     acks: 0,
     refused: 0,
@@ -111,16 +139,19 @@ export async function openFleet(plan: FleetPlan): Promise<Fleet> {
   const loads: Load[] = [];
   let live = false;
 
-  for (const [index, door] of plan.doors.entries()) {
-    const room = createRoom({ protocol: door.protocol, document: door.document, latency, counters });
+  for (const [index, doors] of byDocument(plan.doors).entries()) {
+    const { protocol, document } = doors[0];
+    const room = createRoom({ protocol, document, latency, farLatency, counters });
     rooms.push(room);
     for (let place = 0; place < plan.clientsPerDocument; place += 1) {
+      const node = place % doors.length;
       const author = place < plan.writersPerDocument ? 1 + Math.floor(random() * 0xffff_fffe) : undefined;
-      if (author !== undefined) room.addWriter(author);
+      if (author !== undefined) room.addWriter(author, node);
       // The last places, so that the sample holds pure readers where there are any.
       const sampled = index < SAMPLED_DOCUMENTS && place >= plan.clientsPerDocument - SAMPLED_CLIENTS;
       const timed = place < TIMED_CLIENTS || sampled;
-      seats.push({ room, door, reader: room.addReader({ author, timed, sampled }) });
+      const reader = room.addReader({ author, node, timed, sampled });
+      seats.push({ room, door: doors[node] ?? doors[0], reader });
     }
   }
 
@@ -176,16 +207,16 @@ export async function openFleet(plan: FleetPlan): Promise<Fleet> {
 
   function verdict(settleMs: number): FleetVerdict {
     const verdicts = rooms.map((room) => room.verdict());
-    const sum = (field: keyof Verdict): number => verdicts.reduce((total, each) => total + each[field], 0);
+    const total = (field: keyof Verdict): number => sum(verdicts.map((each) => each[field]));
     const closed = closedMembers();
     return {
-      sent: sum("sent"),
-      behind: sum("behind"),
-      missing: sum("missing"),
-      different: sum("different"),
-      replayed: sum("replayed"),
-      cursorsSent: sum("cursorsSent"),
-      cursorsSeen: sum("cursorsSeen"),
+      sent: total("sent"),
+      behind: total("behind"),
+      missing: total("missing"),
+      different: total("different"),
+      replayed: total("replayed"),
+      cursorsSent: total("cursorsSent"),
+      cursorsSeen: total("cursorsSeen"),
       closed: closed.length,
       closedBecause: closed[0]?.closedBecause(),
       acks: counters.acks,
@@ -212,14 +243,18 @@ export async function openFleet(plan: FleetPlan): Promise<Fleet> {
         startFlood({ writers: writers.map(typeOnce), perSecond: updatesPerSecond, inFlight, maxInFlight }),
       );
     },
-    mark: (serverPid) => {
+    mark: ({ servers, beside = {} }) => {
       const mark: Mark = {
         atMs: performance.now(),
-        serverCpuSeconds: cpuSeconds(serverPid),
-        serverRssKb: rssKb(serverPid),
+        serverCpuSeconds: sum(servers.map(cpuSeconds)),
+        serverRssKb: sum(servers.map(rssKb)),
+        besideCpuSeconds: Object.fromEntries(
+          Object.entries(beside).map(([name, pids]) => [name, familyCpuSeconds(pids)]),
+        ),
         generatorCpuSeconds: cpuSeconds(process.pid),
         sent: counters.sent,
         deliveries: counters.deliveries,
+        farDeliveries: counters.farDeliveries,
         cursorDeliveries: counters.cursorDeliveries,
         acks: counters.acks,
         refusedAcks: counters.refused,
@@ -228,10 +263,14 @@ export async function openFleet(plan: FleetPlan): Promise<Fleet> {
         closed: closedMembers().length,
         p50Ms: latency.percentile(0.5),
         p99Ms: latency.percentile(0.99),
+        farP50Ms: farLatency.percentile(0.5),
+        farP99Ms: farLatency.percentile(0.99),
+        farCount: farLatency.count(),
         ackP50Ms: ackLatency.percentile(0.5),
         ackP99Ms: ackLatency.percentile(0.99),
       };
       latency.clear();
+      farLatency.clear();
       ackLatency.clear();
       return mark;
     },

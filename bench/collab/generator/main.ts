@@ -1,5 +1,5 @@
 import { openFleet } from "./fleet.ts";
-import type { Fleet, FleetPlan, FloodLoad, TypingLoad } from "./fleet.ts";
+import type { Fleet, FleetPlan, FloodLoad, TypingLoad, Watched } from "./fleet.ts";
 import type { Material } from "./material.ts";
 import type { Door } from "./member.ts";
 import { open, openPaster, seed } from "./solo.ts";
@@ -32,7 +32,7 @@ const methods = {
   flood: (load: FloodLoad) => {
     theFleet().flood(load);
   },
-  mark: (serverPid: number) => theFleet().mark(serverPid),
+  mark: (watched: Watched) => theFleet().mark(watched),
   settle: (timeoutMs: number) => theFleet().settle(timeoutMs),
   closeFleet: () => {
     theFleet().close();

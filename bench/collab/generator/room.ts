@@ -8,12 +8,13 @@ import type { Range, Typer } from "../wire/typing.ts";
 
 /**
  * One document as the generator sees it: who typed what and when, and what has reached whom. A broadcast is the same
- * bytes for everybody, so it is parsed once and recognised by comparison after that; a client whose stream departs
- * from the common one is counted for itself.
+ * bytes for everybody on a node, so it is parsed once and recognised by comparison after that; a client whose stream
+ * departs from its node's is counted for itself.
  */
 
 interface Writer {
   readonly typer: Typer;
+  readonly node: number;
   /** When each letter was sent; its length is the clock of the next one. */
   readonly sentAt: number[];
 }
@@ -25,17 +26,27 @@ interface Entry {
   readonly letters: number;
   /** Letters by author, for not counting the author's own echo. */
   readonly byAuthor: ReadonlyMap<number, number>;
+  /** Letters whose author is on another node. */
+  readonly farLetters: number;
+}
+
+/** What the clients of one node are sent, all of them alike. */
+interface Stream {
+  readonly entries: Entry[];
+  readonly clocks: Map<number, number>;
 }
 
 export interface Reader {
   /** Yjs client id when this client types too. */
   readonly author: number | undefined;
+  /** Where it is connected, by place; 0 where there is one node. */
+  readonly node: number;
   readonly timed: boolean;
   /** Keeps what it is sent, so that it can be replayed at the end. */
   readonly sampled: boolean;
-  /** Messages of the common stream taken so far. */
+  /** Messages of its node's stream taken so far. */
   at: number;
-  /** Set once the client has left the common stream: what it has of whom, and what came since. */
+  /** Set once the client has left its node's stream: what it has of whom, and what came since. */
   own: { clocks: Map<number, number>; kept: Buffer[] } | undefined;
 }
 
@@ -53,6 +64,8 @@ export interface Verdict {
 
 export interface RoomCounters {
   deliveries: number;
+  /** Of these, from a client of one node to a client of another. */
+  farDeliveries: number;
   cursorDeliveries: number;
 }
 
@@ -60,12 +73,14 @@ export interface RoomDeps {
   readonly protocol: ProtocolName;
   readonly document: string;
   readonly latency: Histogram;
+  /** Of deliveries from one node to another. */
+  readonly farLatency: Histogram;
   readonly counters: RoomCounters;
 }
 
 export interface Room {
-  addWriter(client: number): void;
-  addReader(reader: Pick<Reader, "author" | "timed" | "sampled">): Reader;
+  addWriter(client: number, node: number): void;
+  addReader(reader: Pick<Reader, "author" | "node" | "timed" | "sampled">): Reader;
   /** The author's next letter; `now` is when it is sent. */
   type(author: number, now: number): Uint8Array;
   /** When the author's letter with this clock was sent. */
@@ -97,12 +112,11 @@ function take(clocks: Map<number, number>, ranges: readonly Range[]): Range[] {
 }
 
 export function createRoom(deps: RoomDeps): Room {
-  const { latency, counters } = deps;
+  const { latency, farLatency, counters } = deps;
   const wire = createWire(deps.protocol, deps.document);
   const writers = new Map<number, Writer>();
   const readers: Reader[] = [];
-  const common: Entry[] = [];
-  const commonClocks = new Map<number, number>();
+  const streams = new Map<number, Stream>();
   const cursors = { sent: new Map<number, number>(), seen: new Map<Reader, Map<number, number>>() };
   /** What at least one client has, for bounding what is under way. */
   const seenClocks = new Map<number, number>();
@@ -118,13 +132,33 @@ export function createRoom(deps: RoomDeps): Room {
     for (const { size } of take(seenClocks, ranges)) seen += size;
   }
 
-  function append(payload: Buffer): Entry {
-    const fresh = take(commonClocks, rangesOf(payload));
+  function streamOf({ node }: Pick<Reader, "node">): Stream {
+    const known = streams.get(node);
+    if (known !== undefined) return known;
+    const stream: Stream = { entries: [], clocks: new Map() };
+    streams.set(node, stream);
+    return stream;
+  }
+
+  /** Whether what the author types must come to the reader from another node. */
+  const isFar = (author: number, reader: Pick<Reader, "node">): boolean =>
+    (writers.get(author)?.node ?? reader.node) !== reader.node;
+
+  function append(reader: Reader, payload: Buffer): Entry {
+    const stream = streamOf(reader);
+    const fresh = take(stream.clocks, rangesOf(payload));
     noteSeen(fresh);
     const byAuthor = new Map<number, number>();
     for (const { client, size } of fresh) byAuthor.set(client, (byAuthor.get(client) ?? 0) + size);
-    const entry = { payload: Buffer.from(payload), fresh, letters: lengthOf(byAuthor), byAuthor };
-    common.push(entry);
+    const farLetters = sum(fresh.map(({ client, size }) => (isFar(client, reader) ? size : 0)));
+    const entry = {
+      payload: Buffer.from(payload),
+      fresh,
+      letters: lengthOf(byAuthor),
+      byAuthor,
+      farLetters,
+    };
+    stream.entries.push(entry);
     return entry;
   }
 
@@ -132,37 +166,49 @@ export function createRoom(deps: RoomDeps): Room {
     for (const { client, from, size } of fresh) {
       const sentAt = writers.get(client)?.sentAt;
       if (client === reader.author || sentAt === undefined) continue;
-      for (let clock = from; clock < from + size; clock += 1) latency.add(now - (sentAt[clock] ?? now));
+      const far = isFar(client, reader);
+      for (let clock = from; clock < from + size; clock += 1) {
+        const ms = now - (sentAt[clock] ?? now);
+        latency.add(ms);
+        if (far) farLatency.add(ms);
+      }
     }
   }
 
-  /** From now on the client is counted for itself. */
-  function leaveCommon(reader: Reader): NonNullable<Reader["own"]> {
+  function clocksUpTo(reader: Reader): Map<number, number> {
     const clocks = new Map<number, number>();
-    for (const entry of common.slice(0, reader.at)) take(clocks, entry.fresh);
-    reader.own = { clocks, kept: [] };
+    for (const entry of streamOf(reader).entries.slice(0, reader.at)) take(clocks, entry.fresh);
+    return clocks;
+  }
+
+  /** From now on the client is counted for itself. */
+  function leaveStream(reader: Reader): NonNullable<Reader["own"]> {
+    reader.own = { clocks: clocksUpTo(reader), kept: [] };
     return reader.own;
   }
 
   function receiveOwn(reader: Reader, payload: Buffer, now: number): void {
-    const own = reader.own ?? leaveCommon(reader);
+    const own = reader.own ?? leaveStream(reader);
     const fresh = take(own.clocks, rangesOf(payload));
     noteSeen(fresh);
     if (reader.sampled) own.kept.push(Buffer.from(payload));
-    for (const { client, size } of fresh) if (client !== reader.author) counters.deliveries += size;
+    for (const { client, size } of fresh) {
+      if (client === reader.author) continue;
+      counters.deliveries += size;
+      if (isFar(client, reader)) counters.farDeliveries += size;
+    }
     if (reader.timed) time(reader, fresh, now);
   }
 
   function clocksOf(reader: Reader): ReadonlyMap<number, number> {
     if (reader.own !== undefined) return reader.own.clocks;
-    if (reader.at === common.length) return commonClocks;
-    const clocks = new Map<number, number>();
-    for (const entry of common.slice(0, reader.at)) take(clocks, entry.fresh);
-    return clocks;
+    const { entries, clocks } = streamOf(reader);
+    return reader.at === entries.length ? clocks : clocksUpTo(reader);
   }
 
   function missingOf(reader: Reader): number {
-    if (reader.own === undefined && reader.at === common.length && lengthOf(commonClocks) === sent) return 0;
+    const { entries, clocks: common } = streamOf(reader);
+    if (reader.own === undefined && reader.at === entries.length && lengthOf(common) === sent) return 0;
     const clocks = clocksOf(reader);
     let missing = 0;
     for (const [client, { sentAt }] of writers) {
@@ -176,7 +222,9 @@ export function createRoom(deps: RoomDeps): Room {
     const replayed = new Y.Doc();
     const typed = new Y.Doc();
     const messages = [
-      ...common.slice(0, reader.at).map((entry) => entry.payload),
+      ...streamOf(reader)
+        .entries.slice(0, reader.at)
+        .map((entry) => entry.payload),
       ...(reader.own?.kept ?? []),
     ];
     replayed.transact(() => {
@@ -195,8 +243,8 @@ export function createRoom(deps: RoomDeps): Room {
   }
 
   return {
-    addWriter: (client) => {
-      writers.set(client, { typer: createTyper(client), sentAt: [] });
+    addWriter: (client, node) => {
+      writers.set(client, { typer: createTyper(client), node, sentAt: [] });
     },
     addReader: (wanted) => {
       const reader: Reader = { ...wanted, at: 0, own: undefined };
@@ -219,7 +267,7 @@ export function createRoom(deps: RoomDeps): Room {
         receiveOwn(reader, payload, now);
         return;
       }
-      const known = common[reader.at];
+      const known = streamOf(reader).entries[reader.at];
       if (
         known !== undefined &&
         !(known.payload.length === payload.length && known.payload.equals(payload))
@@ -227,10 +275,11 @@ export function createRoom(deps: RoomDeps): Room {
         receiveOwn(reader, payload, now);
         return;
       }
-      const entry = known ?? append(payload);
+      const entry = known ?? append(reader, payload);
       reader.at += 1;
       const echo = reader.author === undefined ? 0 : (entry.byAuthor.get(reader.author) ?? 0);
       counters.deliveries += entry.letters - echo;
+      counters.farDeliveries += entry.farLetters;
       if (reader.timed) time(reader, entry.fresh, now);
     },
     receiveAwareness: (reader, payload) => {

@@ -3,7 +3,8 @@ import { fileURLToPath } from "node:url";
 import { Paper, Project, TokenPair, formatDocumentName } from "@scriptorium/shared";
 import type { Door } from "../generator/member.ts";
 import type { ProtocolName } from "../wire/protocol.ts";
-import { startNode } from "../processes.ts";
+import { startChild } from "../processes.ts";
+import type { Child } from "../processes.ts";
 import type { Peer, PeerName } from "./peer.ts";
 
 const MAIN = fileURLToPath(new URL("../../../server/src/main.ts", import.meta.url));
@@ -11,13 +12,16 @@ const READY = /Scriptorium is ready at http:\/\/127\.0\.0\.1:(\d+)/;
 const PASSWORD = "correct horse battery";
 const CREATE_AT_ONCE = 16;
 /** The store's own count, of every key and value bound; the room's `collab_stored_bytes` leaves the keys out. */
-const STORED_METRIC = /^scriptorium_store_stored_bytes(?:\{[^}]*\})? (\S+)$/m;
+const STORED_METRIC = "store_stored_bytes";
 
 /**
  * What the comparison needs open: the limiter out of the way, documents of 10 MB, thousands of sockets of one person.
  * The byte budget per client and everything else stays as it is shipped.
  */
-const LIMITS = {
+const SETTINGS = {
+  PORT: "0",
+  HOST: "127.0.0.1",
+  LOG_LEVEL: "warn",
   COLLAB_MESSAGES_PER_SECOND: "1000000",
   COLLAB_MESSAGE_BURST: "1000000",
   COLLAB_DOCUMENT_BYTES: String(64 * 1024 * 1024),
@@ -28,9 +32,18 @@ export function oursIsHere(): boolean {
   return existsSync(MAIN);
 }
 
-interface Session {
+/** Somebody who may create and open documents, at one server. */
+export interface Session {
   readonly base: string;
   readonly token: string;
+}
+
+/** A process of ours, ready; its data is where the variables say. */
+export async function startOurs(
+  env: Readonly<Record<string, string>>,
+): Promise<{ child: Child; base: string }> {
+  const child = startChild({ args: [MAIN], env: { ...SETTINGS, ...env } });
+  return { child, base: `http://127.0.0.1:${String((await child.line(READY))[1])}` };
 }
 
 interface Post<T> {
@@ -51,7 +64,7 @@ async function post<T>(session: Session, { path, body, answer }: Post<T>): Promi
   return answer.parse(JSON.parse(text));
 }
 
-async function signIn(base: string): Promise<Session> {
+export async function signIn(base: string): Promise<Session> {
   const username = `bench-${Date.now().toString(36)}`;
   const body = { username, password: PASSWORD };
   const made = await post({ base, token: "" }, { path: "/auth/register", body, answer: TokenPair });
@@ -61,7 +74,7 @@ async function signIn(base: string): Promise<Session> {
 /** A restart keeps accounts and keys, so the one who made the documents is still who may open them. */
 const sessions = new Map<string, string>();
 
-function door(session: Session, protocol: ProtocolName, document: string): Door {
+export function door(session: Session, protocol: ProtocolName, document: string): Door {
   const port = Number(new URL(session.base).port);
   const path =
     protocol === "hocuspocus"
@@ -70,7 +83,7 @@ function door(session: Session, protocol: ProtocolName, document: string): Door 
   return { protocol, host: "127.0.0.1", port, path, document, token: session.token };
 }
 
-async function createDocuments(session: Session, count: number): Promise<string[]> {
+export async function createDocuments(session: Session, count: number): Promise<string[]> {
   const project = await post(session, { path: "/projects", body: { name: "bench" }, answer: Project });
   const path = `/projects/${project.id}/papers`;
   const names: string[] = [];
@@ -85,9 +98,11 @@ async function createDocuments(session: Session, count: number): Promise<string[
   return names;
 }
 
-async function storedBytes(base: string): Promise<number | undefined> {
+/** What a server says of itself at /metrics; undefined for what it does not. */
+export async function metric(base: string, name: string): Promise<number | undefined> {
   const response = await fetch(`${base}/metrics`);
-  const match = STORED_METRIC.exec(await response.text());
+  const text = await response.text();
+  const match = new RegExp(`^scriptorium_${name}(?:\\{[^}]*\\})? (\\S+)$`, "m").exec(text);
   return response.ok && match !== null ? Number(match[1]) : undefined;
 }
 
@@ -97,11 +112,7 @@ function createOurs(name: PeerName, protocol: ProtocolName): Peer {
     acks: protocol === "hocuspocus",
     stores: true,
     start: async ({ directory }) => {
-      const child = startNode({
-        args: [MAIN],
-        env: { PORT: "0", HOST: "127.0.0.1", DATA_DIR: directory, LOG_LEVEL: "warn", ...LIMITS },
-      });
-      const base = `http://127.0.0.1:${String((await child.line(READY))[1])}`;
+      const { child, base } = await startOurs({ DATA_DIR: directory });
       const known = sessions.get(directory);
       const session = known === undefined ? await signIn(base) : { base, token: known };
       sessions.set(directory, session.token);
@@ -110,7 +121,7 @@ function createOurs(name: PeerName, protocol: ProtocolName): Peer {
         createDoors: async (count) =>
           (await createDocuments(session, count)).map((document) => door(session, protocol, document)),
         reopen: ({ document }) => Promise.resolve(door(session, protocol, document)),
-        storedBytes: () => storedBytes(base),
+        storedBytes: () => metric(base, STORED_METRIC),
         stop: child.stop,
         kill: child.kill,
       };

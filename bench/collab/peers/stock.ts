@@ -2,13 +2,13 @@ import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import { newId } from "@scriptorium/shared";
 import type { Door } from "../generator/member.ts";
-import { startNode } from "../processes.ts";
+import { startChild } from "../processes.ts";
 import type { Peer } from "./peer.ts";
 
 /** As long as ours, because every message carries it. */
-const newName = (): string => `notes:${newId()}`;
+export const newName = (): string => `notes:${newId()}`;
 /** About the length of an access token of ours. */
-const TOKEN = "t".repeat(300);
+export const TOKEN = "t".repeat(300);
 const READY = /ready at (\d+)/;
 
 const entry = (file: string): string => fileURLToPath(new URL(file, import.meta.url));
@@ -18,7 +18,7 @@ export const stock: Peer = {
   acks: true,
   stores: true,
   start: async ({ directory, store }) => {
-    const child = startNode({
+    const child = startChild({
       args: [entry("stock-server.ts")],
       env: store ? { STORE_DIR: directory } : {},
       ipc: true,
@@ -52,7 +52,7 @@ export const yWebsocket: Peer = {
   acks: false,
   stores: false,
   start: async () => {
-    const child = startNode({ args: [entry("y-websocket-server.ts")] });
+    const child = startChild({ args: [entry("y-websocket-server.ts")] });
     const port = Number((await child.line(READY))[1]);
     const door = (document: string): Door => ({
       protocol: "yjs",

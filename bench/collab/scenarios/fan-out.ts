@@ -39,9 +39,9 @@ async function typeSteadily(round: Round, typing: Typing): Promise<Values> {
     });
     await generator.call("type", typing);
     await sleep(round.pace.warmMs);
-    const from = await generator.call("mark", server.pid);
+    const from = await generator.call("mark", { servers: [server.pid] });
     await sleep(round.pace.windowMs);
-    const to = await generator.call("mark", server.pid);
+    const to = await generator.call("mark", { servers: [server.pid] });
     const verdict = await generator.call("settle", round.pace.settleMs);
     const sent = to.sent - from.sent;
     const share = ((to.deliveries - from.deliveries) / (sent * (typing.clients - 1))) * 100;
@@ -125,9 +125,12 @@ async function climb(round: Round, load: (typeof FLOODS)[number]): Promise<Value
       const maxInFlight = Math.max(256, offered * MAX_BEHIND_SECONDS);
       await generator.call("flood", { updatesPerSecond: offered, maxInFlight });
       await sleep(round.pace.stepMs / 3);
-      const from = await generator.call("mark", server.pid);
+      const from = await generator.call("mark", { servers: [server.pid] });
       await sleep(round.pace.stepMs);
-      const values: Values = { ...between(from, await generator.call("mark", server.pid)), offered };
+      const values: Values = {
+        ...between(from, await generator.call("mark", { servers: [server.pid] })),
+        offered,
+      };
       const grown = (values["deliveriesPerSecond"] ?? 0) / (best["deliveriesPerSecond"] ?? 0);
       flat = grown > GROWTH ? 0 : flat + 1;
       if (grown > 1) best = values;

@@ -1,7 +1,7 @@
 import { startGenerator } from "../generator/call.ts";
 import type { Generator } from "../generator/call.ts";
 import type { FleetVerdict, Mark } from "../generator/fleet.ts";
-import type { Peer, RunningPeer } from "../peers/peer.ts";
+import type { Peer, PeerName, RunningPeer } from "../peers/peer.ts";
 import { makeDirectory, removeDirectory } from "../processes.ts";
 
 /** One figure of a cell. */
@@ -16,8 +16,13 @@ export interface Metric {
 
 export type Values = Record<string, number>;
 
-export interface Round {
-  readonly peer: Peer;
+/** What is measured has a name, by which it is compared. */
+export interface Named {
+  readonly name: PeerName;
+}
+
+export interface Round<P extends Named = Peer> {
+  readonly peer: P;
   readonly seed: number;
   readonly pace: Pace;
 }
@@ -34,18 +39,18 @@ export interface Pace {
 }
 
 /** One configuration, measured afresh for every peer in every round. */
-export interface Cell {
+export interface Cell<P extends Named = Peer> {
   readonly name: string;
   readonly metrics: readonly Metric[];
   /** Why this peer cannot be measured here; undefined when it can. */
-  readonly skips?: (peer: Peer) => string | undefined;
-  readonly measure: (round: Round) => Promise<Values>;
+  readonly skips?: (peer: P) => string | undefined;
+  readonly measure: (round: Round<P>) => Promise<Values>;
 }
 
-export interface Scenario {
+export interface Scenario<P extends Named = Peer> {
   readonly name: string;
   readonly title: string;
-  readonly cells: (pace: Pace) => Cell[];
+  readonly cells: (pace: Pace) => Cell<P>[];
 }
 
 export interface Stage {
