@@ -122,4 +122,48 @@ describe("membership", () => {
     assert.deepEqual(await members.projectsOf(founder, { limit: 10 }), []);
     assert.equal((await members.state(id))?.deleted, true);
   });
+
+  it("tells of a removal again when it is repeated because nobody could be told, and strangers of none", async () => {
+    const { members, id, founder } = await project();
+    const [, guest = "", stranger = ""] = PEOPLE;
+    const told: string[] = [];
+    let reachable = true;
+    members.whenChanged(async ({ name, userIds }) => {
+      told.push(`${name} ${userIds.join()}`);
+      if (!reachable) throw new Failure("try_later");
+    });
+    const remove = (by: string, userId: string) =>
+      members.change(id, by, { type: "remove", userId }).then(() => "ok", refusal);
+    for (const by of [founder, guest]) {
+      await members.change(id, founder, { type: "add", userId: guest, role: "editor" });
+      told.length = 0;
+      reachable = false;
+      assert.equal(await remove(by, guest), "try_later");
+      assert.equal(await members.roleOf(id, guest), undefined, "it stands");
+      assert.deepEqual(await members.projectsOf(guest, { limit: 10 }), []);
+      reachable = true;
+      assert.equal(await remove(by, guest), "not_found");
+      assert.equal(await remove(by, guest), "not_found");
+      assert.equal(new Set(told.slice(1)).size, 1, "under one name, however often");
+      assert.ok(told.every((line) => line.endsWith(guest)));
+      assert.equal(told.length, 3);
+    }
+    told.length = 0;
+    assert.equal(await remove(stranger, guest), "not_found");
+    assert.equal(await remove(guest, founder), "not_found");
+    assert.deepEqual(told, []);
+  });
+
+  it("names each change of a project differently", async () => {
+    const { members, id, founder } = await project();
+    const [, guest = ""] = PEOPLE;
+    const names: string[] = [];
+    members.whenChanged(async ({ name }) => void names.push(name));
+    await members.change(id, founder, { type: "add", userId: guest, role: "editor" });
+    for (const next of ["viewer", "viewer", "editor"] as const)
+      await members.change(id, founder, { type: "role", userId: guest, role: next });
+    await members.change(id, founder, { type: "remove", userId: guest });
+    await members.change(id, founder, { type: "delete" });
+    assert.equal(new Set(names).size, 6);
+  });
 });

@@ -55,9 +55,11 @@ export function createDeletions(deps: DeletionsDeps): Deletions {
     try {
       await members.change(target, by, { type: "delete" });
     } catch (error) {
+      // Perhaps it is decided and nobody could be told. The purge tells of every document once more.
+      if (!isRefusal(error)) throw error;
       // Another owner was quicker: then it is decided all the same.
       if ((await members.state(target))?.deleted === true) return undefined;
-      if (isRefusal(error)) await tombstones.remove(id);
+      await tombstones.remove(id);
       throw error;
     }
   };
@@ -85,13 +87,11 @@ export function createDeletions(deps: DeletionsDeps): Deletions {
 
   const remove = async (kind: Tombstone["kind"], id: string, by: string): Promise<void> => {
     const tombstone = await begin(kind, id, by);
-    try {
-      await decide(tombstone);
-    } catch (error) {
+    await decide(tombstone).catch((error: unknown) => {
       // It may be decided all the same, and whoever asks again finds nothing left to delete: it is finished later.
       if (!isRefusal(error)) retry.later();
       throw error;
-    }
+    });
     // Decided: what goes wrong from here on is finished later and is no failure of this request.
     await finish(tombstone);
   };

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { describe, it, type TestContext } from "node:test";
 import { Failure, newId, User, type Bus, type Streams } from "@scriptorium/shared";
 import { createMemoryHub, type MemoryHub } from "@scriptorium/shared/testing";
-import { startServer, type Person, type TestServer } from "@scriptorium/server/testing";
+import { RestError, startServer, type Person, type TestServer } from "@scriptorium/server/testing";
 import { WebSocket } from "ws";
 import { openMemory } from "../../src/storage/adapters/memory/open.ts";
 import type { Store } from "../../src/storage/store.ts";
@@ -200,6 +200,37 @@ describe("two nodes on one store", { timeout: 60_000 }, () => {
     pair.control.append = "whole";
     assert.equal(await socket.closed, 4401);
     assert.equal(await pair.at(pair.b, phone).status(), 401);
+  });
+
+  it("let a change of the password that was cut short be repeated as it was", async (t) => {
+    const pair = await openPair(t, { frozen: true });
+    const { owner, notes } = await project(pair.a);
+    const phone = await pair.b.login(owner.user.username);
+    const socket = await pair.open(phone, notes);
+    const patch = (oldPassword: string, newPassword: string) =>
+      owner.call("PATCH", "/users/me", { oldPassword, newPassword }).then(
+        () => "ok",
+        (error: unknown) => (error instanceof RestError ? error.problem.code : error),
+      );
+    const changed = "another long password";
+    pair.control.append = "failing";
+    assert.equal(await patch(owner.password, changed), "try_later");
+    pair.control.append = "whole";
+    assert.equal(await patch(owner.password, "a third long password"), "wrong_credentials");
+    assert.equal(await patch(owner.password, changed), "ok");
+    assert.equal(await socket.closed, 4401);
+    await pair.b.login(owner.user.username, changed);
+  });
+
+  it("finish a deletion that could not be announced", async (t) => {
+    const pair = await openPair(t);
+    const { owner, guest, id, notes } = await project(pair.a);
+    const socket = await pair.open(guest, notes);
+    pair.control.append = "failing";
+    await assert.rejects(owner.call("DELETE", `/projects/${id}`), RestError);
+    assert.equal(await pair.at(pair.b, owner).status(`/projects/${id}`), 404);
+    pair.control.append = "whole";
+    assert.ok([4403, 4404].includes(await socket.closed));
   });
 
   it("look at everything again when they may have missed something", async (t) => {
