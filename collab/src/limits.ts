@@ -52,8 +52,6 @@ export interface CollabLimits {
    * a new base. */
   readonly deltas: number;
   readonly deltaRatio: number;
-  /** Age at which a part that no head names is swept. */
-  readonly orphanMs: number;
   /** A larger update is not sent to other nodes, only announced: they read it from the log when they need it. */
   readonly fanOutBytes: number;
   /** Presence for other nodes waits this long for company; a person who leaves is told of at once. */
@@ -99,7 +97,6 @@ export const DEFAULT_LIMITS: CollabLimits = {
   compactBytes: 256 * 1024,
   deltas: 16,
   deltaRatio: 0.5,
-  orphanMs: 3_600_000,
   fanOutBytes: 128 * 1024,
   presenceFanOutMs: 60,
   replyMs: 100,

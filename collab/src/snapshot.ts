@@ -5,13 +5,26 @@ import type { CollabLimits } from "./limits.ts";
 
 /**
  * Snapshots of a document: a base and deltas on top of it, named by the head entry of the document's stream. Rules
- * SN1-SN7 in SPEC.md. The order of reads and writes is what makes it safe without locks or transactions:
+ * SN1-SN9 in SPEC.md. The order of reads and writes is what makes it safe, without locks, transactions or clocks:
  *
  * - a reader reads rows first and the head second: a row that it misses was deleted, so it is inside a part that the
- *   head, read later, names; a row that it sees twice is idempotent;
- * - a writer puts the part, then wins the head by an append, and only then deletes exactly the rows that it had read.
+ *   head, read later, names; a row that it sees twice is idempotent. A part that it misses was replaced by a newer head;
+ * - a writer puts the part, then wins the head by an append, and only then deletes exactly the rows that it had read;
+ * - a part's id begins with the one position of the head stream at which it can be named for the first time, and a
+ *   position is taken once and for ever. So a part that the head does not name, whose position the head has reached, is
+ *   dead: no head will ever name it. Nothing but dead parts is removed, and nobody needs to know how old they are.
  *
- * A crash between any two steps leaves an orphan part (swept by age) or rows that are in a part too (harmless).
+ * Why no committed row can be lost. Whoever deletes a row has won a position with a head whose part P holds it. Every
+ * later head of the epoch names P, or a part that was merged from P by who won the position right after the head that
+ * named P; so from that position on every head holds the row. P is removed by who has read a head that lacks it, hence
+ * after that.
+ *
+ * Why this stands when a process is stopped anywhere, for any time, and goes on. All that decides is that a position
+ * was taken, that a head lacks a part, that an epoch has ended: what was true when it was read stays true. So each of its
+ * writes is as harmless as it was before: a part that is put late is dead, and is swept; a position that somebody else
+ * has taken meanwhile is refused; rows go by exact id, and are in a part; a dead part stays dead, and its id is never
+ * used again; what is purged belongs to an epoch that has ended. And a crash instead leaves a part that the next sweep
+ * after its position is reached removes, or rows that are in a part too.
  */
 
 /** The entry of a head stream. Checked when read: a damaged head is an error, never an empty document. */
@@ -35,7 +48,8 @@ export interface StoredDocument {
   readonly rows: readonly UpdateRow[];
 }
 
-const LOAD_ATTEMPTS = 5;
+/** How often the head may move under a reader or a writer before it gives up. */
+const HEAD_ATTEMPTS = 5;
 
 export function headStream(document: string): string {
   return `head:${document}`;
@@ -48,7 +62,7 @@ export async function readHead(store: DocumentStore, document: string): Promise<
 
 /** Everything that is stored of a document, consistent as described above. */
 export async function loadDocument(store: DocumentStore, document: string): Promise<StoredDocument> {
-  for (let attempt = 0; attempt < LOAD_ATTEMPTS; attempt += 1) {
+  for (let attempt = 0; attempt < HEAD_ATTEMPTS; attempt += 1) {
     // The epoch must be known to read rows; a replacement between the two reads shows as another epoch below.
     const before = await readHead(store, document);
     const rows = await store.readRows(document, before.head.epoch);
@@ -73,6 +87,18 @@ export async function readParts(
     parts.push(body);
   }
   return parts;
+}
+
+/** `at` is the position of the head that is going to name it. The clock only makes the id easier to read. */
+function newPartId(at: number, nowMs: number): string {
+  return `${at}-${newId(nowMs)}`;
+}
+
+/** Whether neither this head nor any later one names the part. */
+function isDead(id: string, { head, at }: Published): boolean {
+  // Parts of before ids had positions were named at once.
+  const position = Number(/^(\d+)-/.exec(id)?.[1] ?? 0);
+  return position <= at && !head.parts.some((part) => part.id === id);
 }
 
 export interface CompactionDeps {
@@ -138,30 +164,29 @@ export async function compact(deps: CompactionDeps, document: string): Promise<C
   if (old === undefined) return IDLE;
   const updates = rows.map((row) => row.update);
   const body = await compactor.merge({ kind, parts: old, updates });
-  const id = newId(deps.now());
+  const id = newPartId(at + 1, deps.now());
   await store.putPart({ id, document, body });
   const parts = [...kept, { id, bytes: body.length, level }];
-  if (!(await publish(store, document, { head: { ...head, parts }, at: at + 1, op: id }))) {
-    await store.removeParts(document, [id]);
+  const next = { head: { ...head, parts }, at: at + 1 };
+  if (!(await publish(store, document, { ...next, op: id }))) {
+    await withdraw(store, document, id);
     return { outcome: "lost", rows: 0, partBytes: body.length };
   }
   await store.removeRows(rows.map(rowId));
-  if (absorbed.length > 0) {
-    await store.removeParts(
-      document,
-      absorbed.map((part) => part.id),
-    );
-    await sweepOrphans(deps, document);
-  }
+  if (absorbed.length > 0) await sweep(store, document, next);
   return { outcome: kind, rows: rows.length, partBytes: body.length };
 }
 
-interface Publication {
+interface Published {
   readonly head: Head;
   readonly at: number;
+}
+
+interface Publication extends Published {
   readonly op: string;
 }
 
+/** Whether the position was won; on an error nobody knows. */
 async function publish(store: DocumentStore, document: string, next: Publication): Promise<boolean> {
   const stream = headStream(document);
   const outcome = await store.heads.append(stream, {
@@ -174,22 +199,25 @@ async function publish(store: DocumentStore, document: string, next: Publication
   return true;
 }
 
+/** Takes back a part whose position somebody else has taken. */
+async function withdraw(store: DocumentStore, document: string, id: string): Promise<void> {
+  if (isDead(id, await readHead(store, document))) await store.removeParts(document, [id]);
+}
+
 function rowId(row: UpdateRow): RowId {
   return { document: row.document, epoch: row.epoch, node: row.node, seq: row.seq };
 }
 
-/** Removes parts that no head names and that are older than any compaction could take. */
-async function sweepOrphans(deps: CompactionDeps, document: string): Promise<void> {
-  const stored = await deps.store.listParts(document);
-  const { head } = await readHead(deps.store, document);
-  const named = new Set(head.parts.map((part) => part.id));
-  const orphans = stored.filter((part) => !named.has(part.id) && part.at < deps.now() - deps.limits.orphanMs);
-  if (orphans.length === 0) return;
-  deps.log.warn({ document, parts: orphans.length }, "sweeping parts that no head names");
-  await deps.store.removeParts(
-    document,
-    orphans.map((part) => part.id),
-  );
+/**
+ * Removes what a head has made useless: parts, and rows of epochs before, which a node that had not heard of the
+ * replacement yet may have appended after them. A head that is not the newest any more serves as well.
+ */
+async function sweep(store: DocumentStore, document: string, published: Published): Promise<void> {
+  const { epoch } = published.head;
+  if (epoch > FIRST.epoch) await store.purgeRows(document, epoch - 1);
+  const stored = await store.listParts(document);
+  const dead = stored.map(({ id }) => id).filter((id) => isDead(id, published));
+  if (dead.length > 0) await store.removeParts(document, dead);
 }
 
 export interface Replacement {
@@ -199,36 +227,43 @@ export interface Replacement {
   readonly retired: Iterable<number>;
 }
 
-/** Opens a new epoch that holds the replacement alone. Resolves when durable; the old epoch's rows and parts are gone. */
+/**
+ * Opens a new epoch that holds the replacement alone. Resolves when durable; the old epoch's rows and parts are gone.
+ * Throws Failure `document_deleted` when there is nothing left to replace, `try_later` when the head keeps moving.
+ */
 export async function replaceDocument(
   deps: CompactionDeps,
   document: string,
   replacement: Replacement,
 ): Promise<Head> {
   const { store, compactor } = deps;
-  const id = newId(deps.now());
   const { update } = replacement;
   const body =
     update === undefined ? undefined : await compactor.merge({ kind: "base", parts: [], updates: [update] });
-  for (;;) {
-    const { head, at } = await readHead(store, document);
-    const epoch = head.epoch + 1;
+  for (let attempt = 0; attempt < HEAD_ATTEMPTS; attempt += 1) {
+    const current = await readHead(store, document);
+    const { head, at } = current;
+    if (head.deleted) {
+      if (body !== undefined) throw new Failure("document_deleted");
+      // By somebody who may have died before the rest was gone.
+      await sweep(store, document, current);
+      return head;
+    }
+    const id = newPartId(at + 1, deps.now());
     if (body !== undefined) await store.putPart({ id, document, body });
     const next: Head = {
-      epoch,
+      epoch: head.epoch + 1,
       parts: body === undefined ? [] : [{ id, bytes: body.length, level: 0 }],
       retired: [...new Set([...head.retired, ...replacement.retired])],
       deleted: update === undefined,
     };
     if (await publish(store, document, { head: next, at: at + 1, op: id })) {
-      await store.purgeRows(document, head.epoch);
-      await store.removeParts(
-        document,
-        head.parts.map((part) => part.id),
-      );
+      await sweep(store, document, { head: next, at: at + 1 });
       return next;
     }
+    if (body !== undefined) await withdraw(store, document, id);
   }
+  throw new Failure("try_later", `the head of ${document} kept moving while it was replaced`);
 }
 
 /**
@@ -241,7 +276,7 @@ export async function retireClients(
   clients: Iterable<number>,
 ): Promise<void> {
   const ended = [...clients];
-  for (let attempt = 0; attempt < LOAD_ATTEMPTS; attempt += 1) {
+  for (let attempt = 0; attempt < HEAD_ATTEMPTS; attempt += 1) {
     const { head, at } = await readHead(store, document);
     const retired = new Set([...head.retired, ...ended]);
     if (head.deleted || retired.size === head.retired.length) return;

@@ -1,15 +1,30 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { createCompactor, DEFAULT_LIMITS, type CollabLimits, type DocumentStore } from "@scriptorium/collab";
-import { faultyStore, memoryDocumentStore } from "@scriptorium/collab/testing";
+import {
+  compactionContract,
+  eachOperation,
+  faultyStore,
+  memoryDocumentStore,
+} from "@scriptorium/collab/testing";
 import fc from "fast-check";
 import * as Y from "yjs";
 import { applyStored } from "../src/part.ts";
-import { compact, headStream, loadDocument, readHead, type CompactionDeps } from "../src/snapshot.ts";
+import {
+  compact,
+  headStream,
+  loadDocument,
+  readHead,
+  replaceDocument,
+  retireClients,
+  type CompactionDeps,
+} from "../src/snapshot.ts";
+import { until } from "./support/harness.ts";
 import { contentOf, history, historyOf } from "./support/histories.ts";
 
 const DOCUMENT = "notes:under-test";
 const NODES = ["a", "b", "c"];
+const HOUR_MS = 3_600_000;
 const BASE: Partial<CollabLimits> = { deltaRatio: -1 };
 const DELTA: Partial<CollabLimits> = { deltas: 100, deltaRatio: 1_000 };
 /** Every delta absorbs the one before, as far as levels go. */
@@ -47,6 +62,30 @@ function contentOfUpdates(updates: readonly Uint8Array[]): unknown {
   return contentOf(doc);
 }
 
+function contentUpdate(key: string): Uint8Array {
+  const doc = new Y.Doc();
+  doc.clientID = key.length;
+  doc.getMap("meta").set(key, key);
+  return Y.encodeStateAsUpdate(doc);
+}
+
+/** A store with a base, and a row beside it. */
+async function words(): Promise<{ store: DocumentStore; updates: Uint8Array[] }> {
+  const doc = new Y.Doc();
+  const updates: Uint8Array[] = [];
+  doc.on("update", (update: Uint8Array) => updates.push(update));
+  for (const word of ["some ", "text"]) doc.getText("md").insert(0, word);
+  return { store: await prepared(updates, 1), updates };
+}
+
+async function partsIn(store: DocumentStore): Promise<string[]> {
+  return (await store.listParts(DOCUMENT)).map(({ id }) => id).toSorted();
+}
+
+async function partsNamed(store: DocumentStore): Promise<string[]> {
+  return (await readHead(store, DOCUMENT)).head.parts.map(({ id }) => id).toSorted();
+}
+
 /** A store with a base, deltas on top of it and rows beside them. */
 async function prepared(updates: readonly Uint8Array[], compactions: number): Promise<DocumentStore> {
   const store = memoryDocumentStore();
@@ -76,8 +115,7 @@ describe("compaction", () => {
             const ended = await compact(depsOf(faulty.store, limits), DOCUMENT).catch(() => undefined);
             assert.deepEqual(await contentIn(inner), expected, `after ${steps} steps`);
             // Another process takes over where this one died.
-            const later = depsOf(inner, BASE, () => Date.now() + 2 * DEFAULT_LIMITS.orphanMs);
-            await compact(later, DOCUMENT);
+            await compact(depsOf(inner, BASE), DOCUMENT);
             assert.deepEqual(await contentIn(inner), expected, `after ${steps} steps and another compaction`);
             if (ended !== undefined) break;
           }
@@ -122,7 +160,7 @@ describe("compaction", () => {
     const slow = faultyStore(inner);
     slow.inject({ kind: "stall" }, ["heads.append"]);
     const loser = compact({ ...deps, store: slow.store }, DOCUMENT);
-    while (slow.stalled === 0) await new Promise((resolve) => setImmediate(resolve));
+    await until(() => slow.stalled === 1, "the loser is about to publish");
     const winner = await compact(deps, DOCUMENT);
     slow.heal();
     assert.deepEqual([winner.outcome, (await loser).outcome], ["base", "lost"]);
@@ -143,7 +181,7 @@ describe("compaction", () => {
     const faulty = faultyStore(inner);
     faulty.inject({ kind: "stall" }, ["putPart"]);
     const running = compact(depsOf(faulty.store, BASE), DOCUMENT);
-    while (faulty.stalled === 0) await new Promise((resolve) => setImmediate(resolve));
+    await until(() => faulty.stalled === 1, "the rows are read");
     await inner.appendRows(late);
     faulty.heal();
     assert.equal((await running).rows, all.length - late.length);
@@ -154,21 +192,69 @@ describe("compaction", () => {
     assert.deepEqual(await contentIn(inner), contentOfUpdates(updates));
   });
 
-  it("[SN6] sweeps parts that no head names once they are old, and no sooner", async () => {
-    const doc = new Y.Doc();
-    doc.getText("md").insert(0, "text");
-    const updates = [Y.encodeStateAsUpdate(doc)];
-    const store = await prepared([...updates, ...updates], 1);
-    await store.putPart({ id: "orphan", document: DOCUMENT, body: Uint8Array.of(1) });
-    await compact(depsOf(store, BASE), DOCUMENT);
-    assert.ok(await store.getPart(DOCUMENT, "orphan"), "another compaction may be about to name it");
+  for (const clockAheadHours of [-2, 0, 2]) {
+    const sweeper = (store: DocumentStore): CompactionDeps =>
+      depsOf(store, BASE, () => Date.now() + clockAheadHours * HOUR_MS);
+
+    it(`[SN6] leaves alone what another node is about to publish, by a clock that is ${clockAheadHours} h ahead`, async () => {
+      const { updates, store } = await words();
+      const [sweeping, publishing] = [faultyStore(store), faultyStore(store)];
+      sweeping.inject({ kind: "stall" }, ["listParts"]);
+      const swept = compact(sweeper(sweeping.store), DOCUMENT);
+      await until(() => sweeping.stalled === 1, "the sweep is about to look");
+      await store.appendRows(rowsOf(updates, 90));
+      publishing.inject({ kind: "stall" }, ["heads.append"]);
+      const published = compact(depsOf(publishing.store, BASE), DOCUMENT);
+      await until(() => publishing.stalled === 1, "the part is there, the head not yet");
+      sweeping.heal();
+      await swept;
+      publishing.heal();
+      assert.equal((await published).outcome, "base");
+      assert.deepEqual(await contentIn(store), contentOfUpdates(updates));
+      assert.deepEqual(await partsIn(store), await partsNamed(store));
+    });
+
+    it(`[SN6] sweeps what can no longer be published, by a clock that is ${clockAheadHours} h ahead`, async () => {
+      const { updates, store } = await words();
+      const stopped = faultyStore(store);
+      stopped.inject({ kind: "stall" }, ["heads.append"]);
+      const late = compact(depsOf(stopped.store, BASE), DOCUMENT);
+      await until(() => stopped.stalled === 1, "the part is there, the head not yet");
+      await compact(sweeper(store), DOCUMENT);
+      assert.deepEqual(await partsIn(store), await partsNamed(store));
+      stopped.heal();
+      assert.equal((await late).outcome, "lost");
+      assert.deepEqual(await partsIn(store), await partsNamed(store));
+      assert.deepEqual(await contentIn(store), contentOfUpdates(updates));
+    });
+  }
+
+  it("[SN6] a sweep that was stopped in the middle removes nothing that was put or published since", async () => {
+    const { updates, store } = await words();
+    const stopped = faultyStore(store);
+    stopped.inject({ kind: "stall" }, ["removeParts"]);
+    const sweeping = compact(depsOf(stopped.store, BASE), DOCUMENT);
+    await until(() => stopped.stalled === 1, "the sweep has looked");
     await store.appendRows(rowsOf(updates, 90));
-    await compact(
-      depsOf(store, BASE, () => Date.now() + DEFAULT_LIMITS.orphanMs + 1_000),
-      DOCUMENT,
-    );
-    assert.equal(await store.getPart(DOCUMENT, "orphan"), undefined);
+    await compact(depsOf(store, DELTA), DOCUMENT);
+    stopped.heal();
+    assert.equal((await sweeping).outcome, "base");
+    assert.deepEqual(await partsIn(store), await partsNamed(store));
     assert.deepEqual(await contentIn(store), contentOfUpdates(updates));
+  });
+
+  it("[SN2] does not take back a part that has won, whatever it is told", async () => {
+    const { updates, store } = await words();
+    const append: typeof store.heads.append = async (...args) => {
+      await store.heads.append(...args);
+      return "taken";
+    };
+    const lying = { ...store, heads: { ...store.heads, append } };
+    assert.equal((await compact(depsOf(lying, BASE), DOCUMENT)).outcome, "lost");
+    assert.deepEqual(await contentIn(store), contentOfUpdates(updates));
+    await compact(depsOf(store, BASE), DOCUMENT);
+    assert.deepEqual(await contentIn(store), contentOfUpdates(updates));
+    assert.deepEqual(await partsIn(store), await partsNamed(store));
   });
 
   it("[SN7] a head that is damaged, or that names a part that is not there, is an error", async () => {
@@ -183,6 +269,92 @@ describe("compaction", () => {
     await assert.rejects(contentIn(store));
     await store.heads.append(headStream(DOCUMENT), { at: at + 1, entry: { epoch: 1, parts: "none" } });
     await assert.rejects(contentIn(store));
+  });
+});
+
+compactionContract(
+  "memory",
+  () => Promise.resolve({ subject: memoryDocumentStore(), close: () => Promise.resolve() }),
+  {
+    races: 150,
+  },
+);
+
+describe("a replacement", () => {
+  const replacement = { update: contentUpdate("new"), retired: [1] };
+
+  it("[SN6] loses nothing when another node sweeps between its part and its head", async () => {
+    const { store } = await words();
+    const [sweeping, replacing] = [faultyStore(store), faultyStore(store)];
+    sweeping.inject({ kind: "stall" }, ["listParts"]);
+    const swept = compact(depsOf(sweeping.store, BASE), DOCUMENT);
+    await until(() => sweeping.stalled === 1, "the sweep is about to look");
+    replacing.inject({ kind: "stall" }, ["heads.append"]);
+    const replaced = replaceDocument(depsOf(replacing.store, BASE), DOCUMENT, replacement);
+    await until(() => replacing.stalled === 1, "the part is there, the head not yet");
+    sweeping.heal();
+    await swept;
+    replacing.heal();
+    assert.equal((await replaced).epoch, 2);
+    assert.deepEqual(await contentIn(store), contentOfUpdates([replacement.update]));
+    assert.deepEqual(await partsIn(store), await partsNamed(store));
+  });
+
+  it("[SN9] gives up with try_later when the head keeps moving, and takes its parts back", async () => {
+    const { updates, store } = await words();
+    const moving = eachOperation(store, async (operation, work) => {
+      if (operation === "heads.append") await retireClients(store, DOCUMENT, [Math.random()]);
+      return work();
+    });
+    await assert.rejects(replaceDocument(depsOf(moving, BASE), DOCUMENT, replacement), { code: "try_later" });
+    assert.deepEqual(await partsIn(store), await partsNamed(store));
+    assert.deepEqual(await contentIn(store), contentOfUpdates(updates));
+    assert.equal((await replaceDocument(depsOf(store, BASE), DOCUMENT, replacement)).epoch, 2);
+    assert.deepEqual(await contentIn(store), contentOfUpdates([replacement.update]));
+  });
+
+  for (const update of [replacement.update, undefined]) {
+    const what = update === undefined ? "removal" : "replacement";
+    it(`[EP4] [SN9] that stops after any of its steps is finished by the next one: ${what}`, async () => {
+      for (let steps = 0, ended = false; !ended; steps += 1) {
+        const { updates, store } = await words();
+        const faulty = faultyStore(store);
+        faulty.inject({ kind: "crash", after: steps });
+        const given = { update, retired: [] };
+        const [outcome] = await Promise.allSettled([
+          replaceDocument(depsOf(faulty.store, BASE), DOCUMENT, given),
+        ]);
+        ended = outcome.status === "fulfilled";
+        const { head } = await readHead(store, DOCUMENT);
+        const expected = head.epoch === 1 ? updates : update === undefined ? [] : [update];
+        assert.deepEqual(await contentIn(store), contentOfUpdates(expected), `after ${steps} steps`);
+        await replaceDocument(depsOf(store, BASE), DOCUMENT, given);
+        assert.deepEqual(await partsIn(store), await partsNamed(store), `after ${steps} steps`);
+        assert.deepEqual(await store.listRows(DOCUMENT, 1), [], `after ${steps} steps`);
+      }
+    });
+  }
+
+  it("[EP4] does not bring back what was removed", async () => {
+    const { store } = await words();
+    await replaceDocument(depsOf(store, BASE), DOCUMENT, { update: undefined, retired: [] });
+    const before = await readHead(store, DOCUMENT);
+    await assert.rejects(replaceDocument(depsOf(store, BASE), DOCUMENT, replacement), {
+      code: "document_deleted",
+    });
+    assert.deepEqual(await readHead(store, DOCUMENT), before);
+    assert.deepEqual(await store.listParts(DOCUMENT), []);
+  });
+
+  it("[EP3] rows that come after their epoch has ended are removed by a later compaction", async () => {
+    const { updates, store } = await words();
+    await replaceDocument(depsOf(store, BASE), DOCUMENT, replacement);
+    await store.appendRows(rowsOf(updates, 90));
+    assert.notEqual((await store.listRows(DOCUMENT, 1)).length, 0);
+    await store.appendRows(rowsOf([contentUpdate("more")]).map((row) => ({ ...row, epoch: 2 })));
+    await compact(depsOf(store, BASE), DOCUMENT);
+    assert.deepEqual(await store.listRows(DOCUMENT, 1), []);
+    assert.deepEqual(await contentIn(store), contentOfUpdates([replacement.update, contentUpdate("more")]));
   });
 });
 
@@ -242,27 +414,9 @@ function incompressible(length: number): string {
 /** A store whose operations each wait for a few turns, different with every seed: the interleavings of a race. */
 function hopping(inner: DocumentStore, seed: number): DocumentStore {
   let state = (Math.abs(seed) % 2_147_483_646) + 1;
-  const hop = async <T>(work: () => Promise<T>): Promise<T> => {
+  return eachOperation(inner, async (_, work) => {
     state = (state * 48_271) % 2_147_483_647;
     for (let i = state % 7; i > 0; i -= 1) await Promise.resolve();
     return work();
-  };
-  return {
-    heads: {
-      append: (...args) => hop(() => inner.heads.append(...args)),
-      read: (...args) => hop(() => inner.heads.read(...args)),
-      head: (...args) => hop(() => inner.heads.head(...args)),
-      trim: (...args) => hop(() => inner.heads.trim(...args)),
-    },
-    appendRows: (...args) => hop(() => inner.appendRows(...args)),
-    readRows: (...args) => hop(() => inner.readRows(...args)),
-    listRows: (...args) => hop(() => inner.listRows(...args)),
-    getRows: (...args) => hop(() => inner.getRows(...args)),
-    removeRows: (...args) => hop(() => inner.removeRows(...args)),
-    putPart: (...args) => hop(() => inner.putPart(...args)),
-    getPart: (...args) => hop(() => inner.getPart(...args)),
-    removeParts: (...args) => hop(() => inner.removeParts(...args)),
-    listParts: (...args) => hop(() => inner.listParts(...args)),
-    purgeRows: (...args) => hop(() => inner.purgeRows(...args)),
-  };
+  });
 }

@@ -9,14 +9,10 @@ import { DEFAULT_LIMITS, type CollabLimits } from "../limits.ts";
 import { applyStored } from "../part.ts";
 import type { DocumentStore } from "../ports.ts";
 import { compact, loadDocument, readHead, type CompactionDeps } from "../snapshot.ts";
+import { KINDS, processes, race } from "./compaction-races.ts";
 import { faultyStore } from "./faulty-store.ts";
 
 const NODES = ["a", "b", "c"];
-const KINDS: Readonly<Record<string, Partial<CollabLimits>>> = {
-  base: { deltaRatio: -1 },
-  delta: { deltas: 100, deltaRatio: 1_000 },
-  carrying: { deltas: 2, deltaRatio: 1_000 },
-};
 /** A crash at every step costs some thousand operations of a real store. */
 const RUNS = 2;
 
@@ -64,14 +60,23 @@ async function contentIn(store: DocumentStore, document: string): Promise<unknow
   return contentOf({ parts, updates: rows.map((row) => row.update) });
 }
 
+interface OpenedNodes extends Opened<DocumentStore> {
+  /** The same data as other nodes see it, by clocks of their own. */
+  readonly others?: readonly DocumentStore[];
+}
+
 /**
  * The compaction protocol over an implementation of `DocumentStore`: a crash after any step, and a race, with the real
  * delays of that store. `open` is called once for the suite.
  */
-export function compactionContract(name: string, open: () => Promise<Opened<DocumentStore>>): void {
+export function compactionContract(
+  name: string,
+  open: () => Promise<OpenedNodes>,
+  { races = 20 }: { readonly races?: number } = {},
+): void {
   describe(`compaction on ${name}`, () => {
     const compactor = createCompactor();
-    let opened: Opened<DocumentStore>;
+    let opened: OpenedNodes;
     let store: DocumentStore;
     before(async () => {
       opened = await open();
@@ -82,13 +87,9 @@ export function compactionContract(name: string, open: () => Promise<Opened<Docu
       await opened.close();
     });
 
-    const depsOf = (
-      over: DocumentStore,
-      limits: Partial<CollabLimits> = {},
-      now = Date.now,
-    ): CompactionDeps => {
+    const depsOf = (over: DocumentStore, limits: Partial<CollabLimits> = {}): CompactionDeps => {
       const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
-      return { store: over, compactor, limits: { ...DEFAULT_LIMITS, ...limits }, now, log };
+      return { store: over, compactor, limits: { ...DEFAULT_LIMITS, ...limits }, now: Date.now, log };
     };
 
     /** A new document with a base, deltas on top of it and rows beside them. */
@@ -97,7 +98,7 @@ export function compactionContract(name: string, open: () => Promise<Opened<Docu
       const share = Math.ceil(updates.length / (compactions + 1));
       for (let i = 0; i <= compactions; i += 1) {
         await store.appendRows(rowsOf(document, updates.slice(i * share, (i + 1) * share), i * share));
-        if (i < compactions) await compact(depsOf(store, KINDS["delta"]), document);
+        if (i < compactions) await compact(depsOf(store, KINDS.delta), document);
       }
       return document;
     }
@@ -115,8 +116,7 @@ export function compactionContract(name: string, open: () => Promise<Opened<Docu
               const [outcome] = await Promise.allSettled([compact(depsOf(faulty.store, limits), document)]);
               assert.deepEqual(await contentIn(store, document), expected, `after ${steps} steps`);
               // Another process takes over where this one died.
-              const later = depsOf(store, KINDS["base"], () => Date.now() + 2 * DEFAULT_LIMITS.orphanMs);
-              await compact(later, document);
+              await compact(depsOf(store, KINDS.base), document);
               assert.deepEqual(
                 await contentIn(store, document),
                 expected,
@@ -148,6 +148,15 @@ export function compactionContract(name: string, open: () => Promise<Opened<Docu
           assert.deepEqual(stored.toSorted(), named.toSorted(), "the losers took their parts back");
         }),
         { numRuns: 10 * RUNS, seed: 20_260_302 },
+      );
+    });
+
+    it("[SN6] [SN8] [EP3] keeps what is committed, and nothing else, whatever the clocks say and whoever is stopped or dies", async () => {
+      await fc.assert(
+        fc.asyncProperty(processes, fc.scheduler(), (given, scheduler) =>
+          race({ stores: [store, ...(opened.others ?? [])], compactor, scheduler }, given),
+        ),
+        { numRuns: races, seed: 20_260_303 },
       );
     });
   });

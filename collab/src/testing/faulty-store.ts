@@ -1,7 +1,5 @@
-import type { Streams } from "@scriptorium/shared";
 import type { DocumentStore } from "../ports.ts";
-
-export type StoreOperation = Exclude<keyof DocumentStore, "heads"> | `heads.${keyof Streams}`;
+import { eachOperation, type StoreOperation } from "./each-operation.ts";
 
 /** What goes wrong from now on. */
 export type StoreFault =
@@ -76,23 +74,6 @@ export function faultyStore(inner: DocumentStore): FaultyStore {
       waiting = [];
       for (const release of released) release();
     },
-    store: {
-      heads: {
-        append: (...args) => run("heads.append", () => inner.heads.append(...args)),
-        read: (...args) => run("heads.read", () => inner.heads.read(...args)),
-        head: (...args) => run("heads.head", () => inner.heads.head(...args)),
-        trim: (...args) => run("heads.trim", () => inner.heads.trim(...args)),
-      },
-      appendRows: (...args) => run("appendRows", () => inner.appendRows(...args)),
-      readRows: (...args) => run("readRows", () => inner.readRows(...args)),
-      listRows: (...args) => run("listRows", () => inner.listRows(...args)),
-      getRows: (...args) => run("getRows", () => inner.getRows(...args)),
-      removeRows: (...args) => run("removeRows", () => inner.removeRows(...args)),
-      putPart: (...args) => run("putPart", () => inner.putPart(...args)),
-      getPart: (...args) => run("getPart", () => inner.getPart(...args)),
-      removeParts: (...args) => run("removeParts", () => inner.removeParts(...args)),
-      listParts: (...args) => run("listParts", () => inner.listParts(...args)),
-      purgeRows: (...args) => run("purgeRows", () => inner.purgeRows(...args)),
-    },
+    store: eachOperation(inner, run),
   };
 }
