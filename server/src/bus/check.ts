@@ -33,7 +33,7 @@ export async function checkRedis({ url, prefix, timeoutMs = TIMEOUT_MS }: RedisC
     // Tried by doing it; publishing first, because a connection that has subscribed may do nothing else.
     const tried = tryOut(redis, `${prefix}check`);
     const ending = await Promise.race([tried, late]);
-    if (ending === "late") throw new Error(failure(address, "it does not answer; is it a Redis?"));
+    if (ending === "late") throw new Error(failure(address, silence(address)));
     const error = told ?? ending.error;
     // No cause: the errors of ioredis hold the password.
     if (error !== undefined) throw new Error(failure(address, explainRedis(error)));
@@ -57,4 +57,10 @@ async function tryOut(redis: Redis, channel: string): Promise<{ readonly error?:
 
 function failure(address: RedisAddress, why: string): string {
   return `Redis at ${address.shown} cannot be used: ${why}`;
+}
+
+/** A Redis without TLS that is spoken to in TLS waits for the rest of what it takes for a command. */
+function silence({ options }: RedisAddress): string {
+  const wanted = options.tls === undefined ? "without TLS (else rediss://)" : "with TLS (else redis://)";
+  return `it does not answer; is it a Redis ${wanted}?`;
 }

@@ -43,7 +43,7 @@ export function explainRedis(error: unknown): string {
   if (isRefusal(error)) return explainReply(error);
   const code = "code" in error && typeof error.code === "string" ? error.code : undefined;
   if (code === undefined) return "it does not answer as a Redis does";
-  return SAYS[code] ?? `the connection failed (${code})`;
+  return `${SAYS[code] ?? "the connection failed"} (${code})`;
 }
 
 /** Whether Redis answered with an error, rather than not at all. */
@@ -56,5 +56,5 @@ function explainReply(error: Error): string {
   const command = "command" in error ? error.command : undefined;
   const name =
     typeof command === "object" && command !== null && "name" in command ? String(command.name) : "";
-  return REPLY_SAYS[code] ?? `${COMMAND_SAYS[name] ?? `it refuses the command ${name}`} (${code})`;
+  return `${REPLY_SAYS[code] ?? COMMAND_SAYS[name] ?? `it refuses the command ${name}`} (${code})`;
 }
