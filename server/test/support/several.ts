@@ -20,10 +20,14 @@ export interface Several {
   readonly doors: readonly Proxy[];
   node(place: number): ServerNode;
   door(place: number): Proxy;
+  /** From now on the door leads to this node, also after the node has started again at another port. */
+  lead(door: number, node: number): void;
   /** A new paper's notes document. */
   notes(): Promise<string>;
   /** The document as one node tells it over REST. */
   read(node: ServerNode, name: string): Promise<Y.Doc>;
+  /** The same of a node that may have just got its store back. */
+  tryRead(node: ServerNode, name: string): Promise<Y.Doc | "later">;
   /** Starts one more process on the same store, past all proxies, and gives its answer about the document. */
   readFresh(names: readonly string[]): Promise<ReadonlyMap<string, Y.Doc>>;
   /** Runs when the test has ended, before the servers are stopped. */
@@ -62,17 +66,29 @@ export async function openSeveral(t: TestContext, options: SeveralOptions = {}):
   const env = { ...options.env, MONGODB_URL: `${mongo.url}${database}`, REDIS_URL: redis.url };
   const nodes: ServerNode[] = [];
   const doors: Proxy[] = [];
+  const leads: number[] = [];
+  const lead = (door: number, node: number): void => {
+    leads[door] = node;
+    at(doors, door).open(at(nodes, node).process.port);
+  };
+  const onStarted = (place: number): void =>
+    leads.forEach((node, door) => {
+      if (node === place) lead(door, place);
+    });
   for (let place = 0; place < (options.count ?? 3); place += 1) {
-    const node = await openNode(place, { env, ends });
-    const door = keep(await startProxy());
-    door.open(node.process.port);
-    nodes.push(node);
-    doors.push(door);
+    nodes.push(await openNode(place, { env, ends, onStarted }));
+    doors.push(keep(await startProxy()));
+    lead(place, place);
   }
   const owner = await createClient(httpOf(at(doors, 0))).register();
   const project = await owner.createProject();
-  const read = (url: string, name: string): Promise<Y.Doc> =>
+  const tryRead = (url: string, name: string): Promise<Y.Doc | "later"> =>
     readDocument(url, { name, token: owner.accessToken });
+  const read = async (url: string, name: string): Promise<Y.Doc> => {
+    const found = await tryRead(url, name);
+    if (found === "later") throw new Error(`${name} was answered 503`);
+    return found;
+  };
   return {
     nodes,
     mongo,
@@ -81,8 +97,10 @@ export async function openSeveral(t: TestContext, options: SeveralOptions = {}):
     doors,
     node: (place) => at(nodes, place),
     door: (place) => at(doors, place),
+    lead,
     notes: async () => `notes:${(await owner.createPaper(project.id)).id}`,
     read: (node, name) => read(node.process.url, name),
+    tryRead: (node, name) => tryRead(node.process.url, name),
     async readFresh(names) {
       const fresh = await spawnServer({ env });
       ends.push(() => fresh.kill("SIGKILL"));
@@ -95,10 +113,13 @@ export async function openSeveral(t: TestContext, options: SeveralOptions = {}):
   };
 }
 
-async function openNode(
-  place: number,
-  { env, ends }: { env: Record<string, string>; ends: Ends },
-): Promise<ServerNode> {
+interface NodeDeps {
+  readonly env: Readonly<Record<string, string>>;
+  readonly ends: Ends;
+  readonly onStarted: (place: number) => void;
+}
+
+async function openNode(place: number, { env, ends, onStarted }: NodeDeps): Promise<ServerNode> {
   const through = async (variable: string): Promise<Proxy> => {
     const proxy = await startProxy();
     ends.push(() => proxy.stop());
@@ -126,14 +147,16 @@ async function openNode(
     toRedis,
     async start() {
       process = await start();
+      onStarted(place);
     },
   };
 }
 
-async function readDocument(url: string, of: { name: string; token: string }): Promise<Y.Doc> {
+async function readDocument(url: string, of: { name: string; token: string }): Promise<Y.Doc | "later"> {
   const response = await fetch(`${url}/api/v1/documents/${encodeURIComponent(of.name)}`, {
     headers: { authorization: `Bearer ${of.token}` },
   });
+  if (response.status === 503) return "later";
   if (!response.ok) throw new Error(`${of.name} was answered ${response.status}`);
   const doc = new Y.Doc();
   Y.applyUpdate(doc, new Uint8Array(await response.arrayBuffer()));
