@@ -18,13 +18,21 @@ type Kind = keyof typeof KINDS;
 
 const HOUR_MS = 3_600_000;
 const LOOKS = 3;
+/** Whose process may fail in any way. */
+const BROKEN: ReadonlySet<Process["fate"]> = new Set(["crashes", "loses-an-answer", "is-done-late"]);
 const LOG = { info: () => undefined, warn: () => undefined, error: () => undefined };
 
 /** One process: what it does, by which clock, and what becomes of it when it has done some operations. */
 export interface Process {
   readonly does: Kind | "write" | "replace";
   readonly clockAheadHours: number;
-  readonly fate: "lives" | "crashes" | "loses-an-answer" | "stops-until-the-others-have-ended";
+  /** `is-done-late`: it is told that the operation failed, and the store does it when the others have ended. */
+  readonly fate:
+    | "lives"
+    | "crashes"
+    | "loses-an-answer"
+    | "is-done-late"
+    | "stops-until-the-others-have-ended";
   readonly after: number;
 }
 
@@ -38,6 +46,7 @@ export const processes: fc.Arbitrary<Process[]> = fc.array(
       "lives",
       "crashes",
       "loses-an-answer",
+      "is-done-late",
       "stops-until-the-others-have-ended",
     ),
     after: fc.nat({ max: 14 }),
@@ -57,6 +66,8 @@ interface Scene extends Pick<RaceDeps, "compactor" | "scheduler"> {
   readonly store: DocumentStore;
   readonly document: string;
   readonly committed: Map<number, Set<string>>;
+  /** Of operations whose callers have given up. */
+  readonly late: Promise<unknown>[];
 }
 
 /**
@@ -67,7 +78,7 @@ interface Scene extends Pick<RaceDeps, "compactor" | "scheduler"> {
 export async function race(deps: RaceDeps, given: readonly Process[]): Promise<void> {
   const { scheduler, stores } = deps;
   const [store] = stores;
-  const scene: Scene = { ...deps, store, document: `notes:${newId()}`, committed: new Map() };
+  const scene: Scene = { ...deps, store, document: `notes:${newId()}`, committed: new Map(), late: [] };
   // A base, a delta and rows to begin with.
   for (const kind of ["base", "delta", undefined] as const) {
     await write(scene, `first-${kind}`);
@@ -85,6 +96,7 @@ export async function race(deps: RaceDeps, given: readonly Process[]): Promise<v
     await Promise.all([look(scene), ...free.map(({ ended }) => ended)]);
     others.resolve();
     await Promise.all([look(scene), ...running.map(({ ended }) => ended)]);
+    await Promise.allSettled(scene.late);
   };
   await scheduler.waitFor(toTheEnd());
   await assertTidy(scene);
@@ -93,7 +105,7 @@ export async function race(deps: RaceDeps, given: readonly Process[]): Promise<v
 /** A process that nothing has happened to may be told to try later, and may fail in no other way. */
 async function toItsEnd({ fate }: Process, running: Promise<void>): Promise<void> {
   const [outcome] = await Promise.allSettled([running]);
-  if (outcome.status === "fulfilled" || fate === "crashes" || fate === "loses-an-answer") return;
+  if (outcome.status === "fulfilled" || BROKEN.has(fate)) return;
   if (!isTryLater(outcome.reason)) throw outcome.reason;
 }
 
@@ -172,7 +184,7 @@ function depsOf(
 
 /** The store as the process sees it: every operation waits for its turn, and one of them for its fate. */
 function withFate(
-  { store, scheduler }: Scene,
+  { store, scheduler, late }: Scene,
   { does, fate, after }: Process,
   others: Promise<void>,
 ): DocumentStore {
@@ -182,6 +194,10 @@ function withFate(
     await scheduler.schedule(Promise.resolve(), `${does} ${name}`);
     if (fate === "crashes" && done > after) throw new Error("the process has crashed");
     if (fate === "stops-until-the-others-have-ended" && done === after + 1) await others;
+    if (fate === "is-done-late" && done === after + 1) {
+      late.push(others.then(work));
+      throw new Error("the store has not answered in time");
+    }
     const result = await work();
     if (fate === "loses-an-answer" && done === after + 1) throw new Error("the answer of the store is lost");
     return result;
