@@ -56,7 +56,7 @@ function textOfReader(reader: TcpReader, address: string | undefined): string {
 }
 
 describe("a reader that stops", () => {
-  it("[LM3] costs at most its budget while 60 MB go by, and converges by one diff when it reads again", async (t) => {
+  it("[LM3] [FX10] costs at most its budget while 60 MB go by, and converges by one diff when it reads again", async (t) => {
     const clientBufferBytes = MB;
     const stage = await openStage(t, {
       limits: {

@@ -8,7 +8,7 @@ import { openStage, readOnlyReason, type } from "./support/stage.ts";
 import { syncMessage } from "../src/wire.ts";
 
 describe("a store that fails or stalls", () => {
-  it("[DL1] [SH1] acknowledges nothing before the commit, and others see the edits meanwhile", async (t) => {
+  it("[DL1] [SH1] [FX1] acknowledges nothing before the commit, and others see the edits meanwhile", async (t) => {
     const stage = await openStage(t);
     const ada = stage.provider();
     const bo = stage.yjs();
@@ -205,7 +205,7 @@ describe("a store that fails or stalls", () => {
     assert.equal(await stage.freshText(), ada.text.toJSON());
   });
 
-  it("[SH4] closes with 1013 when a document cannot be loaded, and never shows it empty or forbidden", async (t) => {
+  it("[SH4] [FX11] closes with 1013 when a document cannot be loaded, and never shows it empty or forbidden", async (t) => {
     const stage = await openStage(t);
     const ada = stage.provider();
     ada.text.insert(0, "precious");
@@ -226,7 +226,7 @@ describe("a store that fails or stalls", () => {
     await until(() => carl.text.toJSON() === "precious", "carl sees the document");
   });
 
-  it("[SH5] does not unload a document before its updates are committed, and does so afterwards", async (t) => {
+  it("[SH5] [FX3] does not unload a document before its updates are committed, and does so afterwards", async (t) => {
     const stage = await openStage(t);
     const ada = stage.provider();
     await saved(ada);

@@ -44,7 +44,7 @@ async function assertShown(
 }
 
 describe("kill -9 of the server", () => {
-  it(`[DL3] loses no acknowledged edit and doubles no text, ${ROUNDS} times in a row under typing`, async (t) => {
+  it(`[DL3] [FX2] loses no acknowledged edit and doubles no text, ${ROUNDS} times in a row under typing`, async (t) => {
     const random = seeded(randomInt(2 ** 31));
     t.diagnostic(`seed ${random.seed}`);
     const site = await openSite(t);

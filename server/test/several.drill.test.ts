@@ -32,7 +32,7 @@ const equal = (typists: readonly Typist[], what: string): Promise<void> =>
   until(() => typists.every(({ doc }) => sameContent(doc, typists[0]?.doc ?? doc)), what, 30_000);
 
 describe("three server processes on MongoDB and Redis", { skip: NO_MONGO_COMMAND || NO_REDIS }, () => {
-  it("have one document in common, over both protocols, on every node's REST and in the store", async (t) => {
+  it("[CL2] have one document in common, over both protocols, on every node's REST and in the store", async (t) => {
     const several = await openSeveral(t);
     const document = await several.notes();
     const typists = openTypists(several, document);
@@ -46,7 +46,7 @@ describe("three server processes on MongoDB and Redis", { skip: NO_MONGO_COMMAND
     assertKept(stored.get(document) ?? assert.fail(), typists);
   });
 
-  it("go on without Redis, say so, and converge; and again when it is back", async (t) => {
+  it("[FX4] [CL3] go on without Redis, say so, and converge; and again when it is back", async (t) => {
     const several = await openSeveral(t);
     const document = await several.notes();
     const typists = openTypists(several, document);

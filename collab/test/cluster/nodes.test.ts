@@ -38,7 +38,7 @@ async function equal(text: string, ...clients: readonly Client[]): Promise<void>
 }
 
 describe("documents on several nodes", () => {
-  it("[CL1] one message carries what a commit has of a document, to however many nodes", async (t) => {
+  it("[CL1] [FX7] one message carries what a commit has of a document, to however many nodes", async (t) => {
     const nodes = await openNodes(t, {
       count: 4,
       limits: { digestMs: 60_000, beatMs: 60_000, leaseMs: 600_000 },
@@ -98,7 +98,7 @@ describe("documents on several nodes", () => {
     assert.equal(await nodes.freshText(), text);
   });
 
-  it("[CL3] without the bus edits are accepted and acknowledged, and the nodes converge through the log", async (t) => {
+  it("[CL3] [FX5] without the bus edits are accepted and acknowledged, and the nodes converge through the log", async (t) => {
     const nodes = await openNodes(t);
     const { ada, bo } = await opened(nodes);
     for (const node of nodes.all) nodes.cut(node);
@@ -133,7 +133,7 @@ describe("documents on several nodes", () => {
     await equal("bac", ada, bo, cy);
   });
 
-  it("[CL4] when the bus comes back everybody converges without anybody typing", async (t) => {
+  it("[CL4] [FX8] when the bus comes back everybody converges without anybody typing", async (t) => {
     const nodes = await openNodes(t);
     const { ada, bo } = await opened(nodes);
     // Nobody knows of it: neither node reads the log meanwhile.
@@ -194,7 +194,7 @@ describe("documents on several nodes", () => {
     assert.equal(await nodes.freshText(), bo.text.toJSON());
   });
 
-  it("[CL6] edits that two nodes accept while the store is slow are both in it, with nobody left", async (t) => {
+  it("[CL6] [FX6] edits that two nodes accept while the store is slow are both in it, with nobody left", async (t) => {
     const nodes = await openNodes(t);
     const { ada, bo } = await opened(nodes);
     for (const { faulty } of nodes.all) faulty.inject({ kind: "stall" }, ["appendRows"]);

@@ -33,7 +33,7 @@ describe("presence on several nodes", () => {
     return { ada, bo };
   }
 
-  it("[CL7] who leaves is gone from the other nodes at once, also the last one of a node", async (t) => {
+  it("[CL7] [FX9] who leaves is gone from the other nodes at once, also the last one of a node", async (t) => {
     const nodes = await openNodes(t, { limits: { leaseMs: 600_000, presenceFanOutMs: 60_000 } });
     const ada = nodes.node(0).provider("ada");
     await saved(ada);
