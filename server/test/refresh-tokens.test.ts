@@ -35,7 +35,7 @@ function nodes() {
     const keys = createKeys({ streams, now: () => time.now });
     return createRefreshTokens({ streams, mac: (text) => keys.mac(text), now: () => time.now });
   };
-  return { time, both: [node(), node()] as const };
+  return { time, streams, both: [node(), node()] as const };
 }
 
 const codeOf = (error: unknown) => {
@@ -119,6 +119,29 @@ describe("refresh families", () => {
     }
     assert.equal(await both[1].rotate(first).catch(codeOf), "session_revoked");
     assert.equal(await both[1].rotate(token).catch(codeOf), "session_revoked");
+  });
+
+  it("go on with the newest token after an older backup was restored, and still end when an older one is reused", async () => {
+    const { both, time, streams } = nodes();
+    const family = newId();
+    const tokens = [await both[0].open(family)];
+    const backup = await streams.read(`refresh:${family}`, 1, 10);
+    const secret = await streams.read("keys:secret", 1, 1);
+    for (let i = 0; i < 5; i += 1) {
+      time.now += REUSE_GRACE_MS + 1;
+      tokens.push((await both[0].rotate(tokens.at(-1) ?? "")).token);
+    }
+    const later = nodes();
+    later.time.now = time.now;
+    for (const entry of secret) await later.streams.append("keys:secret", entry);
+    for (const entry of backup) await later.streams.append(`refresh:${family}`, entry);
+    const [one, two] = later.both;
+    const next = (await one.rotate(tokens[5] ?? "")).token;
+    // A retry, and of a race.
+    assert.equal((await two.rotate(tokens[5] ?? "")).token, next);
+    assert.equal((await two.state(family)).live, true);
+    assert.equal(await one.rotate(tokens[2] ?? "").catch(codeOf), "session_revoked");
+    assert.equal(await two.rotate(next).catch(codeOf), "session_revoked");
   });
 
   it("end when nobody refreshes for 30 days", async () => {

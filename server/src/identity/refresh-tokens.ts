@@ -67,8 +67,9 @@ export function createRefreshTokens(deps: RefreshDeps): RefreshTokens {
     if (last === undefined) throw new Failure("unauthenticated");
     const live = demandLive(last.generation, now());
     if (!sameText(live.secretHash, hashSecret(shown.secret))) throw new Failure("unauthenticated");
-    if (last.n === shown.n) {
-      const entry: StreamEntry = { at: last.n + 1, entry: { ...live, at: now() } };
+    // Ahead of what is stored: a backup was restored that is older than the token, which only we can have written.
+    if (shown.n >= last.n) {
+      const entry: StreamEntry = { at: shown.n + 1, entry: { ...live, at: now() } };
       if ((await streams.append(streamOf(shown.family), entry)) !== "ok") return false;
       if (shown.n % KEPT_GENERATIONS === 0) {
         await streams.trim(streamOf(shown.family), shown.n - KEPT_GENERATIONS);
