@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, describe, it } from "node:test";
-import { newId, type Bus, type BusState } from "@scriptorium/shared";
+import { newId, type Bus, type BusState, type Subscription } from "@scriptorium/shared";
 import { Redis } from "ioredis";
-import { REDIS_BUS_LIMITS } from "../../src/bus/redis.ts";
+import { REDIS_BUS_LIMITS, type RedisBusLimits } from "../../src/bus/redis.ts";
 import { createRedisNetwork, type RedisNetwork } from "../support/redis-network.ts";
 import { NO_REDIS, startRedis, type RedisServer } from "../support/redis.ts";
 import { until } from "../support/site.ts";
@@ -20,8 +20,8 @@ describe("the bus when Redis fails", { skip: NO_REDIS }, () => {
     redis = await startRedis();
   });
   after(() => redis.stop());
-  const open = () => {
-    const opened = createRedisNetwork(redis);
+  const open = (limits?: Partial<RedisBusLimits>) => {
+    const opened = createRedisNetwork(redis, limits);
     network = opened.subject;
     close = () => opened.close();
   };
@@ -31,8 +31,8 @@ describe("the bus when Redis fails", { skip: NO_REDIS }, () => {
   });
 
   /** Nodes with channels of their own and one that all hear, publishing all the time: nothing may escape in any moment. */
-  async function begin(count: number) {
-    open();
+  async function begin(count: number, limits?: Partial<RedisBusLimits>) {
+    open(limits);
     const nodes = await Promise.all(Array.from({ length: count }, () => join()));
     const typing = setInterval(() => {
       for (const { bus } of nodes) bus.publish("busy", Buffer.alloc(200));
@@ -77,7 +77,7 @@ describe("the bus when Redis fails", { skip: NO_REDIS }, () => {
       await until(all([a, b], "down"), "both notice");
       drops(a.bus);
       const channel = newId();
-      const late = a.bus.subscribe(channel, () => void a.heard.set(channel, 1));
+      const late: Subscription = a.bus.subscribe(channel, () => void a.heard.set(channel, 1));
       a.channels.push(channel);
       assert.equal(await late.active, false);
       await redis.restart();
@@ -114,6 +114,21 @@ describe("the bus when Redis fails", { skip: NO_REDIS }, () => {
     await passes(a, cut);
     await passes(cut, b);
     assert.deepEqual([a.changes, b.changes], [[], []]);
+  });
+
+  it("makes connections anew that pass nothing, those too that have not come to greet", async () => {
+    const [a, b] = await begin(2, { silentMs: 1200, probeMs: 400 });
+    assert.ok(a && b);
+    const proxy = network.proxyOf(b.bus);
+    proxy.strand();
+    await until(() => b.changes.length === 2, "it notices and is back");
+    proxy.stall();
+    const { connections } = proxy;
+    await until(() => b.changes.length === 3, "it notices");
+    await until(() => proxy.connections === connections + 2, "new connections are open");
+    proxy.strand();
+    await until(() => b.changes.length === 4, "it is back on still newer ones");
+    await passes(a, b);
   });
 
   it("is down where messages take longer than they may, without a new connection, and returns when they do not", async () => {

@@ -11,6 +11,8 @@ export interface Proxy {
   /** Holds back every byte of every connection, new ones too, which stay open, until `flow`. */
   stall(): void;
   flow(): void;
+  /** Lets new connections pass; those that are open now stay so, and pass nothing any more. */
+  strand(): void;
   /** Delays every byte from now on. */
   lag(ms: number): void;
   /** Cuts every connection, each after up to `bytes` more in either direction, so in the middle of a frame. */
@@ -23,6 +25,7 @@ interface Pair {
   readonly ends: readonly [Socket, Socket];
   /** Bytes that still pass; undefined: no end. */
   left: number | undefined;
+  held: boolean;
 }
 
 export async function startProxy(): Promise<Proxy> {
@@ -49,7 +52,7 @@ export async function startProxy(): Promise<Proxy> {
       if (passed.length === data.length) to.write(passed);
       else to.write(passed, () => end(pair));
     });
-    to.on("drain", () => stalled || from.resume());
+    to.on("drain", () => pair.held || from.resume());
     // What has arrived is still delivered: an acknowledgement that left the server counts.
     from.on("end", () => to.end());
     from.on("close", () => to.end(() => end(pair)));
@@ -63,11 +66,11 @@ export async function startProxy(): Promise<Proxy> {
       return;
     }
     const upstream = connect({ port: target, host: "127.0.0.1", noDelay: true });
-    const pair: Pair = { ends: [client, upstream], left: undefined };
+    const pair: Pair = { ends: [client, upstream], left: undefined, held: false };
     pairs.add(pair);
     pass(pair, [client, upstream]);
     pass(pair, [upstream, client]);
-    if (stalled) for (const socket of pair.ends) socket.pause();
+    hold(pair, stalled);
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
@@ -84,11 +87,15 @@ export async function startProxy(): Promise<Proxy> {
     },
     stall: () => {
       stalled = true;
-      for (const { ends } of pairs) for (const socket of ends) socket.pause();
+      for (const pair of pairs) hold(pair, true);
     },
     flow: () => {
       stalled = false;
-      for (const { ends } of pairs) for (const socket of ends) socket.resume();
+      for (const pair of pairs) hold(pair, false);
+    },
+    strand: () => {
+      stalled = false;
+      for (const pair of pairs) hold(pair, true);
     },
     lag: (ms) => {
       lagMs = ms;
@@ -108,4 +115,12 @@ export async function startProxy(): Promise<Proxy> {
       await once(server, "close");
     },
   };
+}
+
+function hold(pair: Pair, held: boolean): void {
+  pair.held = held;
+  for (const socket of pair.ends) {
+    if (held) socket.pause();
+    else socket.resume();
+  }
 }
