@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { readFile, readdir, stat } from "node:fs/promises";
+import { copyFile, readFile, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { after, before, describe, it } from "node:test";
@@ -95,6 +95,28 @@ describe("SQLite file", () => {
     assert.deepEqual(await readFile(file), bytes);
     assert.deepEqual((await readdir(place)).toSorted(), ["lock.db", "scriptorium.db"]);
     await removeDir(place);
+  });
+
+  it("refuses what a newer version that was killed has left in its WAL, and leaves file and WAL as they were", async (t) => {
+    const [killed, place] = [await temporaryDir(), await temporaryDir()];
+    t.after(() => Promise.all([killed, place].map(removeDir)));
+    const files = ["scriptorium.db", "scriptorium.db-wal"];
+    // Before the kill the version was raised, which only the WAL knows.
+    await (await openSqlite({ dir: killed, log: SILENT })).close();
+    const db = new DatabaseSync(join(killed, "scriptorium.db"));
+    t.after(() => db.close());
+    db.exec("CREATE TABLE future (x); INSERT INTO future VALUES (1); PRAGMA user_version = 99");
+    for (const file of files) await copyFile(join(killed, file), join(place, file));
+    const bytes = () => Promise.all(files.map((file) => readFile(join(place, file))));
+    const original = await bytes();
+    await assert.rejects(openSqlite({ dir: place, log: SILENT }), /\(layout 99, this one knows 1\)/);
+    assert.deepEqual(await bytes(), original);
+    const left = (await readdir(place)).filter((file) => !files.includes(file));
+    assert.deepEqual(
+      left.toSorted(),
+      ["lock.db", "scriptorium.db-shm"],
+      "and a lock and an index, without data",
+    );
   });
 
   it("migrates step by step, all or nothing, and again does nothing", () => {

@@ -8,6 +8,8 @@ export interface ConnectLimits {
   readonly connectMs: number;
   /** A connection that is silent for so long in the middle of an operation is given up. */
   readonly socketMs: number;
+  /** Longest that a start may wait for all of the above, and for names to be resolved, which nothing else bounds. */
+  readonly startMs: number;
 }
 
 export interface Connection {
@@ -25,7 +27,7 @@ const UNAUTHORIZED: ReadonlySet<unknown> = new Set([13, 18, 8000]);
 export async function connect(url: string, limits: ConnectLimits): Promise<Connection> {
   const client = createClient(url, limits);
   try {
-    await client.connect();
+    await inTime(client.connect(), limits.startMs);
     const db = /^[^:]+:\/\/[^/]+\/[^?]/.test(url) ? client.db() : client.db(DATABASE);
     const hello = await db.admin().command({ hello: 1 });
     // Asks for what only a signed-in user may: some servers check no password before.
@@ -62,13 +64,34 @@ function createClient(url: string, limits: ConnectLimits): MongoClient {
   }
 }
 
+async function inTime(connecting: Promise<unknown>, startMs: number): Promise<void> {
+  const late = Promise.withResolvers<never>();
+  const timer = setTimeout(() => late.reject(new Error(`nothing for ${startMs} ms`)), startMs);
+  try {
+    await Promise.race([connecting, late.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 function reasonOf(error: unknown, hosts: string): string {
-  const says = error instanceof Error ? error.message : String(error);
+  // One line, whatever OpenSSL and others put into theirs.
+  const says = (tlsReasonOf(error) ?? (error instanceof Error ? error.message : String(error))).replaceAll(
+    /\s+/g,
+    " ",
+  );
   if (error instanceof MongoServerError && UNAUTHORIZED.has(error.code)) {
     return `${hosts} refuses this user or password (${says})`;
   }
   const tooSlow = error instanceof MongoServerSelectionError && says.startsWith("Server selection timed out");
   return `no MongoDB server answers at ${hosts}${tooSlow ? "" : ` (${says})`}; is it running, and the address right?`;
+}
+
+/** What OpenSSL says, without where in its source it says so. */
+function tlsReasonOf(error: unknown): string | undefined {
+  if (!(error instanceof Error)) return undefined;
+  const tls = "code" in error && String(error.code).startsWith("ERR_SSL_") && "reason" in error;
+  return tls ? `TLS: ${String(error.reason)}` : tlsReasonOf(error.cause);
 }
 
 /** Whatever a message quotes of the address, its user and password are not part of it. */

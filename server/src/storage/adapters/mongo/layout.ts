@@ -3,7 +3,10 @@ import type { EntryRow } from "./streams.ts";
 import type { RowPiece } from "./rows.ts";
 import { insertAll, type Stored } from "./table.ts";
 
-/** Counts the changes of what is stored and how; a newer one than this is not touched. */
+/**
+ * Counts the changes of what is stored and how, a newer one than this is not touched. A unique key that is added or
+ * dropped is such a change: an older node drops at its start the indexes that it does not know.
+ */
 const LAYOUT = 1;
 
 interface LayoutRow extends Stored {
@@ -24,8 +27,13 @@ export async function ensureLayout({ meta, entries, pieces }: LayoutTables): Pro
   if ((await meta.findOne({ _id: "layout" })) === null)
     await insertAll(meta, [{ _id: "layout", version: LAYOUT }]);
   const mark = await meta.findOne({ _id: "layout" });
-  const version = Number(mark?.version);
-  if (version !== LAYOUT) {
+  const version: unknown = mark?.version;
+  if (typeof version !== "number") {
+    throw new Error(
+      "the database's mark of its layout is damaged; restore a backup, or name another database",
+    );
+  }
+  if (version > LAYOUT) {
     throw new Error(
       `the data was written by a newer version of Scriptorium (layout ${version}, this one knows ${LAYOUT}); ` +
         "start that version, or restore a backup from before the upgrade",

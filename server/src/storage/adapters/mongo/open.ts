@@ -21,6 +21,7 @@ export const MONGO_LIMITS: MongoLimits = {
   selectMs: 3_000,
   connectMs: 3_000,
   socketMs: 8_000,
+  startMs: 15_000,
   replicationMs: 6_000,
   // Longer than any one of the above, shorter than the patience of who holds acknowledgements for it.
   operationMs: 10_000,

@@ -1,4 +1,4 @@
-import { closeSync, fsyncSync, mkdirSync, openSync } from "node:fs";
+import { closeSync, existsSync, fsyncSync, mkdirSync, openSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import type { FromThread, Handlers, Kind, Request, StoreError, ThreadBoot, WriteCalls } from "./calls.ts";
@@ -48,7 +48,22 @@ export function openWriter({ dir, databaseBytes }: Omit<ThreadBoot, "role">): Wr
   }
 }
 
+/**
+ * What a process that was killed has left in its WAL may be of a newer version, and closing a connection that can write
+ * copies it into the file.
+ */
+function refuseNewerWal(file: string): void {
+  if (!existsSync(file) || !existsSync(`${file}-wal`)) return;
+  const db = new DatabaseSync(file, { readOnly: true, timeout: 5_000 });
+  try {
+    refuseNewer(db);
+  } finally {
+    db.close();
+  }
+}
+
 function openDatabase(file: string, databaseBytes: number): DatabaseSync {
+  refuseNewerWal(file);
   const db = new DatabaseSync(file, { timeout: 5_000, enableForeignKeyConstraints: false });
   try {
     refuseNewer(db);
