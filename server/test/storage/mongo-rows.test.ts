@@ -6,7 +6,13 @@ import { MongoClient, type Binary, type Db } from "mongodb";
 import { createGate } from "../../src/storage/adapters/mongo/gate.ts";
 import { MONGO_LIMITS, openMongo } from "../../src/storage/adapters/mongo/open.ts";
 import { mongoStreams, type EntryRow } from "../../src/storage/adapters/mongo/streams.ts";
-import { PIECE_BYTES, WHOLE_BYTES } from "../../src/storage/adapters/mongo/rows.ts";
+import {
+  mongoRows,
+  PIECE_BYTES,
+  WHOLE_BYTES,
+  type LogRow,
+  type RowPiece,
+} from "../../src/storage/adapters/mongo/rows.ts";
 import { CHUNK_BYTES } from "../../src/storage/adapters/mongo/parts.ts";
 import type { Store } from "../../src/storage/store.ts";
 import { NO_MONGO, stopSharedMongo } from "../support/mongo.ts";
@@ -86,6 +92,54 @@ describe("MongoDB beneath the ports", { skip: NO_MONGO }, () => {
     assertSame(await store.documents.readRows(document, 1), [row(document, 1, 10)]);
     await store.documents.appendRows([large]);
     assertSame(await store.documents.readRows(document, 1), [row(document, 1, 10), large]);
+  });
+
+  it("purges what crashes have left of large updates with their epoch", async () => {
+    const document = newId();
+    const left = [1, 2].map((epoch) => ({ ...row(document, epoch, WHOLE_BYTES + 1), epoch }));
+    await store.documents.appendRows(left);
+    await store.documents.appendRows(left.map((one) => ({ ...one, seq: 9 })));
+    const own = { _id: { $regex: `^${document}/` } };
+    // Of either epoch, pieces without their row and a row without all of its pieces.
+    await table("rows").deleteMany({ _id: { $regex: `^${document}/.*9$` } });
+    await table("row_pieces").deleteMany({ _id: { $regex: `^${document}/.*[12]/0+1$` } });
+    assert.deepEqual(await store.documents.readRows(document, 1), []);
+    assert.deepEqual(await store.documents.getRows(left), []);
+    await store.documents.purgeRows(document, 1);
+    const remaining = await Promise.all(
+      ["rows", "row_pieces"].map((name) => table(name).find(own).toArray()),
+    );
+    assert.deepEqual(
+      remaining.map((found) => found.map(({ _id }) => _id.split("/")[1]?.replace(/^0+/, ""))),
+      [["2"], ["2", "2", "2", "2", "2"]],
+    );
+    await store.documents.purgeRows(document, 2);
+    for (const name of ["rows", "row_pieces"]) assert.equal(await table(name).countDocuments(own), 0, name);
+  });
+
+  it("asks for names by the index alone, and for rows in commands of bounded size", async () => {
+    const document = newId();
+    const rows = Array.from({ length: 2_100 }, (_, i) => row(document, i + 1, 10));
+    await store.documents.appendRows(rows);
+    const asked: { named: number; options: unknown }[] = [];
+    const watched = new Proxy(db.collection<LogRow>("rows"), {
+      get: (target, key) =>
+        key === "find"
+          ? (filter: { _id: { $in?: readonly string[] } }, options: unknown) => {
+              asked.push({ named: filter._id.$in?.length ?? 0, options });
+              return target.find(filter, options ?? {});
+            }
+          : Reflect.get(target, key, target),
+    });
+    const pieces = db.collection<RowPiece>("row_pieces");
+    const watching = mongoRows({ gate: createGate(MONGO_LIMITS), rows: watched, pieces });
+    assert.equal((await watching.listRows(document, 1)).length, rows.length);
+    assert.deepEqual(asked.splice(0), [{ named: 0, options: { projection: { _id: 1 } } }]);
+    assertSame(await watching.getRows(rows), rows);
+    assert.deepEqual(
+      asked.map(({ named }) => named),
+      [1_000, 1_000, 100],
+    );
   });
 
   it("cuts parts into chunks, takes what another attempt has left for what it is, and notices damage", async () => {

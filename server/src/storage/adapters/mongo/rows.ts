@@ -19,7 +19,12 @@ export interface LogRow extends Stored {
   readonly update: Binary | number;
 }
 
-/** `_id` is that of the row and the piece's place. All of them are there before the row is. */
+/**
+ * `_id` is that of the row and the piece's place. All of them are there before the row is, and they go before it does.
+ * So a crash leaves pieces without a row, which its writer has acknowledged to nobody, or a row without all of its pieces,
+ * whose update is in a part. Neither is read. They go with their epoch: before that nobody can tell a writer that has
+ * died from one that has been stopped and is going to insert the row.
+ */
 export interface RowPiece extends Stored {
   readonly row: string;
   readonly body: Binary;

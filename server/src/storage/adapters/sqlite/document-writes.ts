@@ -53,9 +53,9 @@ function rowWrites(
 
     purgeRows({ document, upToEpoch }) {
       purge.run(document, upToEpoch);
-      purgeLineage.run(document, upToEpoch);
+      const { changes } = purgeLineage.run(document, upToEpoch);
       // The numbers of the purged epochs are free again and must not be used from memory.
-      names.forget();
+      if (Number(changes) > 0) names.forget();
       return undefined;
     },
   };
