@@ -19,7 +19,7 @@ module.exports = {
       severity: "error",
       from: {
         path: "^server/",
-        pathNot: "^server/(src/(main|compose)\\.ts$|test/|src/testing|src/storage/)",
+        pathNot: "^server/(src/(main|compose|admin)\\.ts$|src/admin/|test/|src/testing|src/storage/)",
       },
       to: { path: "^(collab|terminal)/" },
     },
@@ -45,7 +45,7 @@ module.exports = {
       severity: "error",
       from: {
         path: "^[^/]+/src/",
-        pathNot: ["/adapters/", "/testing/", "/(index|testing|main|compose)\\.ts$"],
+        pathNot: ["/adapters/", "/testing/", "/(index|testing|main|compose|admin)\\.ts$"],
       },
       to: { path: "^[^/]+/src/.*adapters/" },
     },

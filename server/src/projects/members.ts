@@ -27,6 +27,8 @@ export interface Members {
   projectsOf(userId: string, page: { after?: string; limit: number }): Promise<readonly MembershipRow[]>;
   /** Forgets the rows and the history of a deleted project; its last entry stays and says "deleted". */
   purge(projectId: string): Promise<void>;
+  /** Adds what the collection lacks, for a store that was put together from parts of different moments. */
+  reindex(projectId: string): Promise<void>;
   /**
    * Calls back after people's roles in a project have changed or ended. The change names itself, and when the listener
    * rejects so does the change, which stands all the same: whoever repeats it is heard again, under the same name.
@@ -101,6 +103,11 @@ export function createMembers(deps: { open: OpenCollection; streams: Streams; no
       await rows.removeAll(projectId);
       const last = await head(projectId);
       if (last !== undefined) await streams.trim(streamOf(projectId), last.n);
+    },
+    reindex: async (projectId) => {
+      const state = (await head(projectId))?.state;
+      if (state?.deleted !== false) return;
+      for (const { userId } of state.members) await rows.add(projectId, userId);
     },
     whenChanged: (listener) => void listeners.push(listener),
   };

@@ -1,4 +1,4 @@
-import { closeSync, existsSync, fsyncSync, mkdirSync, openSync } from "node:fs";
+import { existsSync, mkdirSync } from "node:fs";
 import { mkdtemp, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { backup, DatabaseSync } from "node:sqlite";
@@ -7,6 +7,7 @@ import type { Holding, Target } from "../../archive.ts";
 import { openSqliteArchive } from "./archive.ts";
 import { lockDirectory } from "./lock.ts";
 import { refuseNewer } from "./migrations.ts";
+import { refuseMoved, syncDirectory } from "./moved.ts";
 import { openSqlite } from "./open.ts";
 import { DATABASE_FILE } from "./writer.ts";
 
@@ -20,10 +21,13 @@ const RESTORING = "restoring-";
 /** Pages that the copy takes before others may write to the copied file again; more than there can be: all at once. */
 const ALL_PAGES = 2 ** 31 - 1;
 
-/** An installation whose server is stopped: the lock says so, and keeps any from starting meanwhile. */
+/**
+ * An installation whose server is stopped: the lock says so, and keeps any from starting meanwhile. Also one that was moved
+ * away: its move may not have been finished.
+ */
 export async function openSqliteHolding({ dir, log }: HoldingOptions): Promise<Holding> {
   demandInstallation(dir);
-  const store = await openSqlite({ dir, log });
+  const store = await openSqlite({ dir, log, moved: "allowed" });
   const archive = openSqliteArchive(dir, store);
   return {
     store,
@@ -46,6 +50,7 @@ export async function openSqliteCopy({
   log,
 }: HoldingOptions & { readonly into: string }): Promise<Holding> {
   demandInstallation(dir);
+  refuseMoved(dir);
   const db = new DatabaseSync(join(dir, DATABASE_FILE), { readOnly: true, timeout: 30_000 });
   try {
     refuseNewer(db);
@@ -105,10 +110,4 @@ async function emptyHolding(dir: string, log: Log): Promise<Holding> {
 function demandNone(dir: string): void {
   if (existsSync(join(dir, DATABASE_FILE)))
     throw new Error(`${dir} holds an installation already; name an empty directory`);
-}
-
-function syncDirectory(dir: string): void {
-  const fd = openSync(dir, "r");
-  fsyncSync(fd);
-  closeSync(fd);
 }

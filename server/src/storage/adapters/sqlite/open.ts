@@ -6,6 +6,7 @@ import { sqliteCollections } from "./collections.ts";
 import { sqliteDocuments } from "./documents.ts";
 import { createLane } from "./lane.ts";
 import type { LaneLimits } from "./lane.ts";
+import { refuseMoved } from "./moved.ts";
 import { sqliteStreams } from "./streams.ts";
 
 /** Every bound of the SQLite store. */
@@ -30,19 +31,18 @@ export interface SqliteOptions {
   readonly log: Log;
   readonly limits?: Partial<SqliteLimits>;
   readonly now?: () => number;
+  /** Opens a directory whose installation was moved away and must not be served any more. */
+  readonly moved?: "allowed";
 }
 
 /**
  * The embedded store: one thread that writes, one that reads, and none of SQLite's work on the event loop. Rejects when
  * another process has the directory open or when its data is from a newer version; the data is untouched then.
  */
-export async function openSqlite({
-  dir,
-  log,
-  limits: wanted,
-  now = Date.now,
-}: SqliteOptions): Promise<Store> {
-  const limits = { ...SQLITE_LIMITS, ...wanted };
+export async function openSqlite(options: SqliteOptions): Promise<Store> {
+  const { dir, log, now = Date.now } = options;
+  const limits = { ...SQLITE_LIMITS, ...options.limits };
+  if (options.moved !== "allowed") refuseMoved(dir);
   const boot = (role: ThreadBoot["role"]) => (): Worker => {
     const workerData: ThreadBoot = { role, dir, databaseBytes: limits.databaseBytes };
     return new Worker(new URL("./thread.ts", import.meta.url), { name: `store ${role}`, workerData });
