@@ -38,7 +38,7 @@ export function createAccess(deps: AccessDeps): DocumentAccess {
   const { accounts, sessions, tickets, users, members, papers } = deps;
 
   const byTicket = async (token: string) => {
-    const holder = tickets.take(token);
+    const holder = await tickets.take(token);
     const { live, until } = await sessions.state(holder.sessionId);
     if (!live) throw new Failure("session_revoked");
     // A y-websocket client cannot present a newer token on an open socket: it lives as long as its session.

@@ -11,6 +11,7 @@ import { createPasswords } from "../src/identity/passwords.ts";
 import { createTickets, TICKET_SECONDS } from "../src/identity/tickets.ts";
 import { usernameKey } from "../src/identity/users.ts";
 import { createOriginCheck } from "../src/origins.ts";
+import { openMemory } from "../src/storage/adapters/memory/open.ts";
 
 const CHEAP = { memoryKiB: 64, passes: 1, concurrency: 2, queue: 10 };
 const codeOf = (error: unknown) => {
@@ -123,28 +124,52 @@ describe("keys", () => {
 });
 
 describe("tickets", () => {
-  it("are good once, for their minute, and bounded per session", () => {
-    const time = { now: 0 };
-    const tickets = createTickets({ now: () => time.now });
-    const who = { userId: newId(), sessionId: newId() };
-    const take = (ticket: string) => {
-      try {
-        return tickets.take(ticket);
-      } catch (error) {
-        return codeOf(error);
-      }
+  it("are good once, on whichever node, for their minute, and bounded per session", async () => {
+    const { open, streams } = await openMemory();
+    const time = { now: 1_000_000_000_000 };
+    const node = () => {
+      const keys = createKeys({ streams, now: () => time.now });
+      return createTickets({ open, mac: (text) => keys.mac(text), now: () => time.now });
     };
-    const first = tickets.issue(who);
-    assert.deepEqual(take(first), who);
-    assert.equal(take(first), "unauthenticated");
-    const late = tickets.issue(who);
+    const [tickets, other] = [node(), node()];
+    const who = { userId: newId(), sessionId: newId() };
+    const take = async (ticket: string, by = tickets) => by.take(ticket).catch(codeOf);
+    const first = await tickets.issue(who);
+    const both = await Promise.all([take(first), take(first, other)]);
+    assert.equal(both.filter((outcome) => outcome === "unauthenticated").length, 1);
+    assert.equal(await take(first, other), "unauthenticated");
+    const elsewhere = await tickets.issue(who);
+    assert.deepEqual(await take(elsewhere, other), who);
+    const late = await tickets.issue(who);
+    const forged = (await tickets.issue(who)).replace(who.userId, newId());
+    assert.equal(await take(forged), "unauthenticated");
+    for (const nonsense of ["", "tk_", "tk_a.b.c.d.e", `${late}x`])
+      assert.equal(await take(nonsense), "unauthenticated");
     time.now += TICKET_SECONDS * 1_000;
-    assert.equal(take(late), "unauthenticated");
-    for (let i = 0; i < 200; i += 1) tickets.issue(who);
-    assert.throws(() => tickets.issue(who), { code: "rate_limited" });
-    tickets.issue({ ...who, sessionId: newId() });
-    time.now += TICKET_SECONDS * 1_000;
-    tickets.issue(who);
+    assert.equal(await take(late), "unauthenticated");
+    const crowd = { ...who, sessionId: newId() };
+    for (let i = 0; i < 200; i += 1) await tickets.issue(crowd);
+    await assert.rejects(tickets.issue(crowd), { code: "rate_limited" });
+    await tickets.issue(who);
+  });
+
+  it("that were used are forgotten after hours, and no sooner", async () => {
+    const { open, streams } = await openMemory();
+    const time = { now: 1_000_000_000_000 };
+    const keys = createKeys({ streams, now: () => time.now });
+    const tickets = createTickets({ open, mac: (text) => keys.mac(text), now: () => time.now });
+    const used = open({ name: "tickets", unique: [], indexes: [] });
+    const takeMany = async () => {
+      for (let i = 0; i < 100; i += 1)
+        await tickets.take(await tickets.issue({ userId: newId(), sessionId: newId() }));
+    };
+    await takeMany();
+    time.now += 3_600_000;
+    await takeMany();
+    assert.equal((await used.find({ where: {}, limit: 1_000 })).length, 200);
+    time.now += 5.5 * 3_600_000;
+    await takeMany();
+    assert.equal((await used.find({ where: {}, limit: 1_000 })).length, 200);
   });
 });
 

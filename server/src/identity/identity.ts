@@ -52,5 +52,6 @@ export async function createIdentity(deps: IdentityDeps): Promise<Identity> {
     accessTokens: createAccessTokens({ keys, now }),
     loginLimits: createLoginLimits(deps.loginLimits),
   });
-  return { accounts, keys, sessions, tickets: createTickets({ now }), users };
+  const tickets = createTickets({ open, mac: (text) => keys.mac(text), now });
+  return { accounts, keys, sessions, tickets, users };
 }

@@ -1,11 +1,17 @@
-import { randomBytes } from "node:crypto";
-import { Failure } from "@scriptorium/shared";
+import { Failure, isId, newId } from "@scriptorium/shared";
+import { RateLimiterMemory } from "rate-limiter-flexible";
+import type { Collection, Doc, OpenCollection } from "../storage/ports.ts";
+import { sameText } from "./refresh-token.ts";
 
-/** Single-use tickets for clients that can only put a token into a URL (y-websocket). Kept in memory: they live 60 s. */
+/**
+ * Single-use tickets for clients that can only put a token into a URL (y-websocket). A ticket says whose it is and is
+ * sealed, so that any node takes what another one has issued; that it was used is decided by an insert under its id.
+ */
 export interface Tickets {
-  issue(who: TicketHolder): string;
+  /** Throws `rate_limited` for a session that asks for too many. */
+  issue(who: TicketHolder): Promise<string>;
   /** The holder, once. Throws `unauthenticated` for anything else. */
-  take(ticket: string): TicketHolder;
+  take(ticket: string): Promise<TicketHolder>;
 }
 
 export interface TicketHolder {
@@ -13,55 +19,78 @@ export interface TicketHolder {
   readonly sessionId: string;
 }
 
+export interface TicketsDeps {
+  readonly open: OpenCollection;
+  /** A code over the text that only this installation can make. */
+  readonly mac: (text: string) => Promise<string>;
+  readonly now: () => number;
+}
+
 export const TICKET_SECONDS = 60;
 const PREFIX = "tk_";
-/** Tickets of the whole process that were not used yet; beyond, `overloaded`. About 10 MB. */
-const OPEN_TICKETS = 50_000;
-/** Of one session; beyond, its own tickets wait, so that one person cannot use up the room of all. */
-const OPEN_TICKETS_PER_SESSION = 200;
+/** Of one session, for each node and TICKET_SECONDS: each one that is used costs a row of the store. */
+const TICKETS_PER_SESSION = 200;
+/** A used ticket is remembered for long enough that no node whose clock is off by hours would take it again. */
+const REMEMBERED_MS = 6 * 3_600_000;
+/** So often, in tickets taken, the old ones are looked for, and so many are removed at once. */
+const SWEEP = 100;
+
+interface UsedTicket extends Doc {
+  readonly usedAt: string;
+}
+
+interface Ticket extends TicketHolder {
+  readonly id: string;
+  /** Unix ms. */
+  readonly expiresAt: number;
+}
 
 export function isTicket(token: string): boolean {
   return token.startsWith(PREFIX);
 }
 
-export function createTickets(deps: { now: () => number }): Tickets {
-  // Insertion order is order of expiry, so the dead are always at the front.
-  const open = new Map<string, TicketHolder & { expiresAt: number }>();
-  const perSession = new Map<string, number>();
-  const drop = (ticket: string, holder: TicketHolder) => {
-    open.delete(ticket);
-    const left = (perSession.get(holder.sessionId) ?? 1) - 1;
-    if (left === 0) perSession.delete(holder.sessionId);
-    else perSession.set(holder.sessionId, left);
+export function createTickets({ open, mac, now }: TicketsDeps): Tickets {
+  const used: Collection<UsedTicket> = open({ name: "tickets", unique: [], indexes: [] });
+  const perSession = new RateLimiterMemory({ points: TICKETS_PER_SESSION, duration: TICKET_SECONDS });
+  let taken = 0;
+
+  const sealed = async ({ id, userId, sessionId, expiresAt }: Ticket): Promise<string> => {
+    const says = [id, userId, sessionId, expiresAt].join(".");
+    return `${PREFIX}${says}.${await mac(`ticket|${says}`)}`;
   };
-  const sweep = () => {
-    for (const [ticket, holder] of open) {
-      if (holder.expiresAt > deps.now()) return;
-      drop(ticket, holder);
-    }
+  /** What is sealed was made by `issue`, of ids and a number. */
+  const opened = async (text: string): Promise<Ticket> => {
+    const [id = "", userId = "", sessionId = "", expires = ""] = text.slice(PREFIX.length).split(".");
+    const ticket = { id, userId, sessionId, expiresAt: Number(expires) };
+    const valid = isId(id) && isId(userId) && isId(sessionId) && Number.isSafeInteger(ticket.expiresAt);
+    if (!valid || !sameText(await sealed(ticket), text)) throw new Failure("unauthenticated");
+    return ticket;
+  };
+  const sweep = async (): Promise<void> => {
+    const forgotten = new Date(now() - REMEMBERED_MS).toISOString();
+    const oldest = await used.find({ where: {}, limit: SWEEP });
+    for (const { id, usedAt } of oldest) if (usedAt < forgotten) await used.remove(id);
   };
 
   return {
-    issue: (who) => {
-      sweep();
-      const mine = perSession.get(who.sessionId) ?? 0;
-      if (mine >= OPEN_TICKETS_PER_SESSION) {
+    async issue(who) {
+      try {
+        await perSession.consume(who.sessionId);
+      } catch {
+        // The limiter in memory rejects for nothing else.
         throw new Failure("rate_limited", undefined, { retryAfterSeconds: TICKET_SECONDS });
       }
-      if (open.size >= OPEN_TICKETS) {
-        throw new Failure("overloaded", undefined, { retryAfterSeconds: TICKET_SECONDS });
-      }
-      const ticket = PREFIX + randomBytes(24).toString("base64url");
-      open.set(ticket, { ...who, expiresAt: deps.now() + TICKET_SECONDS * 1000 });
-      perSession.set(who.sessionId, mine + 1);
-      return ticket;
+      const { userId, sessionId } = who;
+      return sealed({ id: newId(now()), userId, sessionId, expiresAt: now() + TICKET_SECONDS * 1_000 });
     },
-    take: (ticket) => {
-      const holder = open.get(ticket);
-      if (holder === undefined) throw new Failure("unauthenticated");
-      drop(ticket, holder);
-      if (holder.expiresAt <= deps.now()) throw new Failure("unauthenticated", "The ticket has expired");
-      return { userId: holder.userId, sessionId: holder.sessionId };
+    async take(text) {
+      const { id, userId, sessionId, expiresAt } = await opened(text);
+      if (expiresAt <= now()) throw new Failure("unauthenticated", "The ticket has expired");
+      if ((await used.insert({ id, usedAt: new Date(now()).toISOString() })) === "taken")
+        throw new Failure("unauthenticated", "The ticket was used already");
+      taken += 1;
+      if (taken % SWEEP === 0) await sweep();
+      return { userId, sessionId };
     },
   };
 }

@@ -83,9 +83,8 @@ export function sessionRoutes({ accounts, sessions, tickets }: AuthRoutesDeps): 
     });
     app.post("/auth/tickets", ticket, async (request, reply) => {
       const { userId, sessionId } = callerOf(request);
-      return reply
-        .code(201)
-        .send({ ticket: tickets.issue({ userId, sessionId }), expiresIn: TICKET_SECONDS });
+      const issued = await tickets.issue({ userId, sessionId });
+      return reply.code(201).send({ ticket: issued, expiresIn: TICKET_SECONDS });
     });
   };
 }
