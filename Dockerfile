@@ -65,7 +65,7 @@ EXPOSE 3200
 VOLUME /data
 STOPSIGNAL SIGTERM
 # Liveness. Whether a node wants work is /readyz, which a balancer asks: a store that is away is no reason to restart it.
-HEALTHCHECK --interval=5s --timeout=4s --start-period=60s --retries=6 \
+HEALTHCHECK --interval=5s --timeout=10s --start-period=60s --retries=6 \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PORT}/healthz`).then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))"]
 ENTRYPOINT ["node"]
 CMD ["server/src/main.ts"]
