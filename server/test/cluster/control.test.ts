@@ -199,6 +199,18 @@ describe("the control feed", () => {
     assert.equal((await whole.read("control", 1, 10)).length, 1);
     await b.control.look();
     assert.deepEqual(b.acted, ["ada", "ada"], "by its own repetition, and by the other's announcement");
+    await a.control.announce(change("bo"));
+    await b.control.look();
+    assert.equal(b.control.stats().missed, 0, "without a gap that looks as if something was trimmed");
+  });
+
+  it("reads all there is in one look", async (t) => {
+    const streams = memoryStreams();
+    const [a, b] = [await startNode(t, streams), await startNode(t, streams)];
+    const names = Array.from({ length: 1_100 }, (_, i) => `u${i}`);
+    for (const name of names) await a.control.announce(change(name));
+    await b.control.look();
+    assert.deepEqual(b.acted, names);
   });
 
   it("gets every announcement of many nodes at once into the stream", async (t) => {
