@@ -193,6 +193,7 @@ describe("the control feed", () => {
     gate.deaf = true;
     await assert.rejects(a.control.announce(change("ada")), Failure);
     gate.deaf = false;
+    await a.control.look();
     await a.control.announce(change("ada"));
     await b.control.announce(change("ada"));
     await a.control.look();
