@@ -7,6 +7,7 @@ import { createLoginLimits } from "../src/identity/login-limits.ts";
 import { createPasswords, type Passwords } from "../src/identity/passwords.ts";
 import { createRefreshTokens } from "../src/identity/refresh-tokens.ts";
 import { createSessions } from "../src/identity/sessions.ts";
+import { createStoredPasswords } from "../src/identity/stored-passwords.ts";
 import { createUsers } from "../src/identity/users.ts";
 import { openMemory } from "../src/storage/adapters/memory/open.ts";
 
@@ -38,6 +39,7 @@ async function accountsWith(passwords: Passwords) {
     sessions,
     accessTokens: createAccessTokens({ keys, now }),
     loginLimits: createLoginLimits(LIMITS),
+    stored: createStoredPasswords({ streams, now }),
   };
   const before = createAccounts({ ...shared, passwords: cheap(1) });
   await before.register({ username: "ada", password: OLD }, HOME);

@@ -4,6 +4,7 @@ import { sent } from "../fields.ts";
 import type { LoginLimits } from "./login-limits.ts";
 import type { Passwords } from "./passwords.ts";
 import type { Sessions } from "./sessions.ts";
+import type { StoredPassword, StoredPasswords } from "./stored-passwords.ts";
 import { usernameKey, type UserDoc, type Users } from "./users.ts";
 
 /** Where a request comes from, for the session list and the limits. */
@@ -30,10 +31,17 @@ export interface Accounts {
   patchMe(caller: Caller & { ip: string }, change: PatchMe): Promise<User>;
 }
 
+/** A password that was right when it was shown, and what was stored for it then. */
+interface ShownPassword {
+  readonly password: string;
+  readonly stored: StoredPassword;
+}
+
 export interface AccountsDeps {
   readonly users: Users;
   readonly sessions: Sessions;
   readonly passwords: Passwords;
+  readonly stored: StoredPasswords;
   readonly accessTokens: AccessTokens;
   readonly loginLimits: LoginLimits;
 }
@@ -51,14 +59,14 @@ export function createAccounts(deps: AccountsDeps): Accounts {
     expiresIn: ACCESS_TOKEN_SECONDS,
   });
 
-  const signIn = async (user: UserDoc, password: string, from: Origin): Promise<TokenPair> => {
+  const signIn = async (user: UserDoc, shown: ShownPassword, from: Origin): Promise<TokenPair> => {
     await users.claimAdministration(user.id);
     const session = await sessions.open({ userId: user.id, ...from });
     // A password change ends the sessions it can see; one that was opened with the old password meanwhile ends here.
-    const hash = (await users.get(user.id))?.passwordHash;
-    if (hash === user.passwordHash) return tokens(user, session);
+    const { hash, version } = await deps.stored.of(user);
+    if (version === shown.stored.version) return tokens(user, session);
     // Another hash may be the same password: another sign-in has renewed it.
-    if ((await passwords.verify(password, hash)).ok) return tokens(user, session);
+    if ((await passwords.verify(shown.password, hash)).ok) return tokens(user, session);
     await sessions.revoke(user.id, session.sessionId);
     throw new Failure("wrong_credentials");
   };
@@ -69,14 +77,16 @@ export function createAccounts(deps: AccountsDeps): Accounts {
       // Looked up first so that a taken name costs no hash; the insert decides.
       if ((await users.byName(username)) !== undefined) throw new Failure("username_taken");
       const user = await users.create({ username, passwordHash: await passwords.hash(password) });
-      return signIn(user, password, from);
+      return signIn(user, { password, stored: await deps.stored.of(user) }, from);
     },
     login: async ({ username, password }, from) => {
       const who = { ip: from.ip, account: usernameKey(username) };
-      const user = await loginLimits.attempt(who, async () =>
-        checkPassword(deps, await users.byName(username), password),
-      );
-      return signIn(user, password, from);
+      const { user, stored } = await loginLimits.attempt(who, async () => {
+        const named = await users.byName(username);
+        return { user: named, stored: await checkPassword(deps, named, password) };
+      });
+      if (user === undefined) throw new Failure("wrong_credentials");
+      return signIn(user, { password, stored }, from);
     },
     refresh: async (refreshToken) => {
       const session = await sessions.refresh(refreshToken);
@@ -89,20 +99,40 @@ export function createAccounts(deps: AccountsDeps): Accounts {
       return claims;
     },
     me: async (userId) => users.present(await ownerOf(users, userId)),
-    patchMe: async (caller, { oldPassword, newPassword, ...fields }) => {
-      const user = await ownerOf(users, caller.userId);
-      if (fields.username !== undefined || newPassword !== undefined) {
-        const who = { ip: caller.ip, account: user.usernameKey };
-        await loginLimits.attempt(who, async () =>
-          checkChange(deps, user, { oldPassword: oldPassword ?? "", newPassword }),
-        );
-      }
-      const hash = newPassword === undefined ? {} : { passwordHash: await passwords.hash(newPassword) };
-      const patched = await users.patch(user.id, { ...sent(fields), ...hash });
-      if (newPassword !== undefined) await sessions.revokeOthers(user.id, caller.sessionId);
-      return users.present(patched);
-    },
+    patchMe: async (caller, change) => users.present(await patchAccount(deps, caller, change)),
   };
+}
+
+async function patchAccount(
+  deps: AccountsDeps,
+  caller: Caller & { ip: string },
+  { oldPassword, newPassword, ...fields }: PatchMe,
+): Promise<UserDoc> {
+  const { users, sessions, loginLimits } = deps;
+  const user = await ownerOf(users, caller.userId);
+  const changes = fields.username !== undefined || newPassword !== undefined;
+  const check = () =>
+    loginLimits.attempt({ ip: caller.ip, account: user.usernameKey }, () =>
+      checkChange(deps, user, { oldPassword: oldPassword ?? "", newPassword }),
+    );
+  const shown = changes ? await check() : undefined;
+  const patched = await users.patch(user.id, sent(fields));
+  if (newPassword === undefined || shown === undefined) return patched;
+  await setPassword(deps, user, { newPassword, shown, check });
+  await sessions.revokeOthers(user.id, caller.sessionId);
+  return patched;
+}
+
+/** Taken: a sign-in has renewed the hash meanwhile, or somebody else has changed the password; asking again tells. */
+async function setPassword(
+  { passwords, stored }: Pick<AccountsDeps, "passwords" | "stored">,
+  user: UserDoc,
+  change: { newPassword: string; shown: StoredPassword; check: () => Promise<StoredPassword> },
+): Promise<void> {
+  const hash = await passwords.hash(change.newPassword);
+  if ((await stored.replace(user.id, { hash, after: change.shown })) === "ok") return;
+  const after = await change.check();
+  if ((await stored.replace(user.id, { hash, after })) === "taken") throw new Failure("try_later");
 }
 
 /** The user of a session; without an account there is no session. */
@@ -114,30 +144,32 @@ async function ownerOf(users: Users, userId: string): Promise<UserDoc> {
 
 /** As checkPassword; a change of the password that was cut short after it was stored may be repeated as it was. */
 async function checkChange(
-  deps: Pick<AccountsDeps, "users" | "passwords">,
+  deps: Pick<AccountsDeps, "stored" | "passwords">,
   user: UserDoc,
   { oldPassword, newPassword }: { oldPassword: string; newPassword: string | undefined },
-): Promise<void> {
+): Promise<StoredPassword> {
   try {
-    await checkPassword(deps, user, oldPassword);
+    return await checkPassword(deps, user, oldPassword);
   } catch (error) {
     const wrong = error instanceof Failure && error.code === "wrong_credentials";
     if (!wrong || newPassword === undefined) throw error;
-    if (!(await deps.passwords.verify(newPassword, user.passwordHash)).ok) throw error;
+    const found = await deps.stored.of(user);
+    if (!(await deps.passwords.verify(newPassword, found.hash)).ok) throw error;
+    return found;
   }
 }
 
-/** The user whose password this is; the hash is renewed when the cost has changed since it was made. */
+/** What is stored for the password, if it is this one; the hash is renewed when the cost has changed since it was made. */
 async function checkPassword(
-  { users, passwords }: Pick<AccountsDeps, "users" | "passwords">,
+  { stored, passwords }: Pick<AccountsDeps, "stored" | "passwords">,
   user: UserDoc | undefined,
   password: string,
-): Promise<UserDoc> {
-  const { ok, outdated } = await passwords.verify(password, user?.passwordHash);
-  if (!ok || user === undefined) throw new Failure("wrong_credentials");
-  if (!outdated) return user;
-  const passwordHash = await passwords.hash(password);
-  // Hashing takes its time: a new password that was set meanwhile must stay.
-  const unchanged = (await users.get(user.id))?.passwordHash === user.passwordHash;
-  return unchanged ? users.patch(user.id, { passwordHash }) : user;
+): Promise<StoredPassword> {
+  const found = user && (await stored.of(user));
+  const { ok, outdated } = await passwords.verify(password, found?.hash);
+  if (!ok || user === undefined || found === undefined) throw new Failure("wrong_credentials");
+  if (!outdated) return found;
+  const renewed = { hash: await passwords.hash(password), version: found.version + 1 };
+  // Hashing takes its time: what was set meanwhile stays.
+  return (await stored.replace(user.id, { hash: renewed.hash, after: found })) === "ok" ? renewed : found;
 }

@@ -7,6 +7,7 @@ import { createLoginLimits, type LoginLimitNumbers } from "./login-limits.ts";
 import { createPasswords, type PasswordCost } from "./passwords.ts";
 import { createRefreshTokens } from "./refresh-tokens.ts";
 import { createSessions, type Sessions } from "./sessions.ts";
+import { createStoredPasswords } from "./stored-passwords.ts";
 import { createTickets, type Tickets } from "./tickets.ts";
 import { createUsers, type Users } from "./users.ts";
 
@@ -49,6 +50,7 @@ export async function createIdentity(deps: IdentityDeps): Promise<Identity> {
     users,
     sessions,
     passwords: createPasswords(deps.passwordCost),
+    stored: createStoredPasswords({ streams, now }),
     accessTokens: createAccessTokens({ keys, now }),
     loginLimits: createLoginLimits(deps.loginLimits),
   });

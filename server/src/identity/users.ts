@@ -7,6 +7,7 @@ export interface UserDoc extends Doc {
   /** What makes the name unique: see usernameKey. */
   readonly usernameKey: string;
   readonly displayName: string;
+  /** The first one; see stored-passwords.ts. */
   readonly passwordHash: string;
   readonly createdAt: string;
 }
@@ -17,7 +18,7 @@ export interface Users {
   get(id: string): Promise<UserDoc | undefined>;
   byName(username: string): Promise<UserDoc | undefined>;
   /** Throws `username_taken`, or `not_found` when there is no such user. */
-  patch(id: string, fields: Partial<Omit<UserDoc, "id" | "usernameKey">>): Promise<UserDoc>;
+  patch(id: string, fields: Partial<Pick<UserDoc, "username" | "displayName">>): Promise<UserDoc>;
   /**
    * Makes this account the administrator when nobody is yet: the first append wins. Asked at every sign-in too, so a
    * crash between creating the first account and this call leaves no installation without one.
