@@ -200,10 +200,12 @@ export function documentStoreContract(name: string, open: () => Promise<Opened<D
       assert.equal(found.length, named.length);
       await store.removeRows(named.slice(0, 3));
       assert.deepEqual(await store.getRows(named.slice(0, 4)), await store.getRows(named.slice(3, 4)));
+      const both = await store.getRows([...named.slice(3, 9), row({ document: a, epoch: 2 })]);
       assert.deepEqual(
-        (await store.getRows([row({ document: a, epoch: 2 })])).map(({ epoch }) => epoch),
-        [2],
-        "of the epoch that was named",
+        both.map(({ epoch, node, seq }) => `${node} ${seq} of ${epoch}`),
+        ["a 1 of 2", "a 2 of 1", "a 10 of 1", "b 2 of 1", "b 10 of 1", "c 2 of 1", "c 10 of 1"].map(
+          (rest) => `node-${rest}`,
+        ),
       );
     });
 
