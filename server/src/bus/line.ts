@@ -40,7 +40,7 @@ export interface LineLimits {
 }
 
 const FIRST_RECONNECT_MS = 100;
-/** How long ioredis waits for the other side's end before it cuts. It does nothing else in that time. */
+/** How long an ending connection waits for the other side, which a Redis that is stopped does not answer. */
 const DISCONNECT_MS = 100;
 
 /** What every connection of ours has in common. Facts about ioredis 6.0.0, read in its source and seen in tests. */
@@ -114,9 +114,9 @@ export function createLine(deps: LineDeps): Line {
       // Otherwise the connection has ended, which is told by itself.
       if (!isRefusal(error)) return;
       deps.whenFailed(explainRedis(error));
-      destroy(redis);
+      streamOf(redis)?.destroy();
     },
-    cut: () => void destroy(redis),
+    cut: () => void streamOf(redis)?.destroy(),
     proven: () => {
       attempts = 0;
     },
@@ -124,18 +124,16 @@ export function createLine(deps: LineDeps): Line {
   };
 }
 
-/** At once, and for good. Resolves when nothing is open any more. */
+/** For good. Resolves when nothing is open any more, which takes DISCONNECT_MS at most. */
 export async function endConnection(redis: Redis): Promise<void> {
   redis.disconnect();
-  // disconnect() says goodbye and waits for the other side, which a Redis that is stopped does not answer.
-  const stream = destroy(redis);
+  const stream = streamOf(redis);
   if (stream !== undefined && !stream.closed) await new Promise((resolve) => stream.once("close", resolve));
 }
 
-/** `redis.stream` is undefined until the first connection is under way, whatever its type says. */
-function destroy(redis: Redis): Socket | undefined {
-  const stream: Socket | undefined = redis.stream;
-  return stream?.destroy();
+/** It is undefined until the first connection is under way, whatever its type says. */
+function streamOf(redis: Redis): Socket | undefined {
+  return redis.stream;
 }
 
 /** Tells how long a socket of which bytes are expected has brought none. */

@@ -43,7 +43,6 @@ export function createPulse(deps: PulseDeps): Pulse {
   const probes = createProbes(limits.silentMs);
   let health: Health = APART;
   let beats = 0;
-  let looking: NodeJS.Immediate | undefined;
   let stopped = false;
 
   const apply = (event: HealthEvent) => {
@@ -54,19 +53,15 @@ export function createPulse(deps: PulseDeps): Pulse {
     if (step.cut) deps.cut();
     if ((health.kind === "up") !== (before.kind === "up")) deps.whenChanged(stateOf(health), explain(event));
   };
-  const look = () => {
-    looking = undefined;
+  const beat = () => {
+    clock.beat();
     const at = clock.now();
     deps.watch(at);
     apply({ kind: "beat", at });
     beats += 1;
     if (health.kind !== "apart" && beats % BEATS_PER_PROBE === 0) deps.send(probes.next(at));
   };
-  const heart = setInterval(() => {
-    clock.beat();
-    // After this turn has read its sockets: what waits there while this process was held up is not silence.
-    looking ??= setImmediate(look);
-  }, beatMs).unref();
+  const heart = setInterval(beat, beatMs).unref();
 
   return {
     get state() {
@@ -88,7 +83,6 @@ export function createPulse(deps: PulseDeps): Pulse {
     stop() {
       stopped = true;
       clearInterval(heart);
-      clearImmediate(looking);
       health = APART;
       probes.forget();
     },

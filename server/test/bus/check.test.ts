@@ -215,11 +215,12 @@ describe("the check of a Redis", { skip: NO_REDIS }, () => {
     );
   });
 
-  it("is not needed for the bus to bear a wrong password, which it logs once and without it", async () => {
+  it("is not needed for the bus to bear a wrong password, which it logs once and without it", async (t) => {
     const network = createRedisNetwork(
       { ...redis, url: `redis://operator:s3cret-wrong@${at}` },
       { reconnectMs: 100 },
     );
+    t.after(() => network.close());
     const bus = await network.subject.begin();
     const refused = async () =>
       Number(/^errorstat_WRONGPASS:count=(\d+)/m.exec(await admin.info("errorstats"))?.[1] ?? 0);
@@ -230,7 +231,6 @@ describe("the check of a Redis", { skip: NO_REDIS }, () => {
     assert.equal(await bus.subscribe("c", () => undefined).active, false);
     assert.doesNotMatch(JSON.stringify(network.subject.logged), /s3cret/);
     assert.equal(network.subject.logged.length, 1, JSON.stringify(network.subject.logged));
-    await network.close();
   });
 });
 
@@ -255,11 +255,12 @@ describe("the bus over TLS", { skip: NO_REDIS || NO_OPENSSL }, () => {
     rmSync(dir, { recursive: true });
   });
 
-  it("refuses a certificate that nobody vouches for, and works with one that is trusted", async () => {
+  it("refuses a certificate that nobody vouches for, and works with one that is trusted", async (t) => {
     assert.match(await refusal(redis.url), /certificate is not trusted/);
     setDefaultCACertificates([...trusted, readFileSync(join(dir, "cert.pem"), "utf8")]);
     await checkRedis({ url: redis.url, prefix: PREFIX });
     const network = createRedisNetwork(redis);
+    t.after(() => network.close());
     const [a, b] = await Promise.all([network.subject.join(), network.subject.join()]);
     const heard: string[] = [];
     assert.ok(await b.subscribe("c", (message) => void heard.push(Buffer.from(message).toString())).active);
@@ -269,7 +270,6 @@ describe("the bus over TLS", { skip: NO_REDIS || NO_OPENSSL }, () => {
     await until(() => b.state === "down", "the cut is noticed");
     network.subject.heal(b);
     await until(() => b.state === "up", "it comes back");
-    await network.close();
     assert.match(await refusal(redis.url.replace("rediss", "redis"), 3000), /Redis at 127/);
   });
 });

@@ -176,6 +176,19 @@ describe("the bus on Redis", { skip: NO_REDIS }, () => {
     assert.equal(network.logged.filter(({ message }) => message === "a listener of the bus threw").length, 2);
   });
 
+  it("sends what was published before it is closed, also what the socket has not taken", async () => {
+    const [a, b] = [await network.begin({ limits: { closeMs: 30_000 } }), await network.join()];
+    await until(() => a.state === "up", "the leaving node is up");
+    const { channel, heard } = await hear(b);
+    for (let i = 0; i < 60; i += 1) a.publish(channel, Buffer.alloc(100_000, `${i},`));
+    assert.deepEqual(a.stats().published, 60);
+    await a.close();
+    await until(
+      () => heard.length === 60,
+      () => `${heard.length} of 60 arrive`,
+    );
+  });
+
   it("leaves no connection behind when it is closed, whatever state it was in", async () => {
     const open = async () => String(await admin.client("LIST")).split("\n").length - 1;
     const others = await open();
@@ -185,9 +198,12 @@ describe("the bus on Redis", { skip: NO_REDIS }, () => {
     const [up, cut, gone] = buses;
     assert.ok(up && cut && gone);
     network.proxyOf(cut).stall();
+    cut.publish("c", Buffer.from("no answer will come"));
     network.cut(gone);
     const young = await network.begin();
     await Promise.all([...buses, young].map((bus) => bus.close()));
+    // What it holds back is also the news that the connection has ended.
+    network.proxyOf(cut).flow();
     await until(async () => (await open()) === others, "Redis has lost them all");
   });
 });
