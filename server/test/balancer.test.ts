@@ -7,7 +7,7 @@ import { Readable, type Duplex } from "node:stream";
 import { buffer } from "node:stream/consumers";
 import { pipeline } from "node:stream/promises";
 import { describe, it, type TestContext } from "node:test";
-import { startBalancer, type Balancer } from "../src/testing/balancer.ts";
+import { startBalancer, type Balancer, type BalancerOptions } from "../src/testing/balancer.ts";
 import { until } from "./support/site.ts";
 
 /** So long that a test sees no second poll. */
@@ -68,10 +68,10 @@ async function openNode(t: TestContext, name: string): Promise<TestNode> {
 
 async function openScene(
   t: TestContext,
-  { count = 2, pollMs = NEVER_MS }: { count?: number; pollMs?: number } = {},
+  { count = 2, pollMs = NEVER_MS, ...options }: BalancerOptions & { readonly count?: number } = {},
 ): Promise<{ balancer: Balancer; nodes: TestNode[]; first: TestNode }> {
   const nodes = await Promise.all(Array.from({ length: count }, (_, i) => openNode(t, `node ${i}`)));
-  const balancer = await startBalancer({ pollMs });
+  const balancer = await startBalancer({ pollMs, ...options });
   t.after(() => balancer.stop());
   await balancer.set(nodes.map(({ url }) => url));
   const [first] = nodes;
@@ -285,6 +285,17 @@ describe("the balancer", { timeout: 60_000 }, () => {
       await closed;
       await until(() => openConnections(scene.balancer) === 0, "nothing stays open");
     }
+  });
+
+  it("waits a bounded time for a refused client to ask", async (t) => {
+    const { balancer } = await openScene(t, { lingerMs: SOON_MS });
+    await balancer.set([]);
+    const silent = dial(t, balancer);
+    let heard = 0;
+    silent.on("data", (chunk: Buffer) => (heard += chunk.length));
+    await once(silent, "end");
+    assert.equal(heard, 0);
+    await until(() => balancer.openSockets === 0, "it has been left");
   });
 
   it("takes another list of nodes at run time, and leaves what is open where it is", async (t) => {

@@ -16,6 +16,8 @@ export interface Balancer {
   /** `ws://…`, without a path. */
   readonly wsUrl: string;
   readonly nodes: readonly BalancedNode[];
+  /** Towards clients and nodes together. */
+  readonly openSockets: number;
   /**
    * New connections go to these from now on, by their addresses (`http://127.0.0.1:…`); what is open stays where it is.
    * Resolves when each was asked once whether it is ready.
@@ -36,6 +38,7 @@ export interface BalancerOptions {
   /** By default any free one. */
   readonly port?: number;
   readonly pollMs?: number;
+  readonly lingerMs?: number;
 }
 
 const HOST = "127.0.0.1";
@@ -60,7 +63,7 @@ interface Node {
 }
 
 export async function startBalancer(options: BalancerOptions = {}): Promise<Balancer> {
-  const { port = 0, pollMs = POLL_MS } = options;
+  const { port = 0, pollMs = POLL_MS, lingerMs = LINGER_MS } = options;
   const open = new Set<Socket>();
   let nodes: readonly Node[] = [];
   let turn = 0;
@@ -90,10 +93,10 @@ export async function startBalancer(options: BalancerOptions = {}): Promise<Bala
       node.connections += 1;
       const upstream = track(connect({ host: HOST, port: node.port, allowHalfOpen: true, noDelay: true }));
       upstream.once("close", () => (node.connections -= 1));
-      if (await connected(upstream)) return splice(client, upstream);
+      if (await connected(upstream)) return splice({ client, upstream, lingerMs });
       node.ready = false;
     }
-    refuse(client);
+    refuse(client, lingerMs);
   };
 
   const server = createServer({ allowHalfOpen: true, noDelay: true }, (client) => {
@@ -109,6 +112,9 @@ export async function startBalancer(options: BalancerOptions = {}): Promise<Bala
     wsUrl: `ws://${HOST}:${address.port}`,
     get nodes() {
       return nodes.map(({ url, ready, connections }) => ({ url, ready, connections }));
+    },
+    get openSockets() {
+      return open.size;
     },
     async set(urls) {
       const kept = new Map(nodes.map((node) => [node.url, node]));
@@ -172,24 +178,30 @@ async function connected(upstream: Socket): Promise<boolean> {
   }).finally(() => clearTimeout(timer));
 }
 
+interface Pair {
+  readonly client: Socket;
+  readonly upstream: Socket;
+  readonly lingerMs: number;
+}
+
 /** Passes bytes on in both directions, each with its own end, no faster than the slower side takes them. */
-function splice(client: Socket, upstream: Socket): void {
+function splice({ client, upstream, lingerMs }: Pair): void {
   client.pipe(upstream).pipe(client);
-  client.once("close", () => leave(upstream));
-  upstream.once("close", () => leave(client));
+  client.once("close", () => leave(upstream, lingerMs));
+  upstream.once("close", () => leave(client, lingerMs));
   // It had gone while its node was looked for.
   if (client.destroyed) upstream.destroy();
 }
 
 /** The other side has gone. What it has sent is still delivered: an acknowledgement that has left the node counts. */
-function leave(socket: Socket): void {
-  closeWithin(socket, LINGER_MS);
+function leave(socket: Socket, lingerMs: number): void {
+  closeWithin(socket, lingerMs);
   socket.destroySoon();
 }
 
 /** The only words of its own. Not before the client has asked, since an answer to nothing is a fault of the protocol. */
-function refuse(client: Socket): void {
-  closeWithin(client, LINGER_MS);
+function refuse(client: Socket, lingerMs: number): void {
+  closeWithin(client, lingerMs);
   client.once("data", () => client.end(NOBODY_READY));
   client.once("end", () => client.end());
 }
