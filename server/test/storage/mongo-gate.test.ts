@@ -1,7 +1,14 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { Failure } from "@scriptorium/shared";
-import { MongoInvalidArgumentError, MongoNetworkError, MongoServerError } from "mongodb";
+import {
+  MongoBulkWriteError,
+  MongoInvalidArgumentError,
+  MongoNetworkError,
+  MongoServerClosedError,
+  MongoServerError,
+  type BulkWriteResult,
+} from "mongodb";
 import { createGate } from "../../src/storage/adapters/mongo/gate.ts";
 
 const LIMITS = { queuedOperations: 3, queuedBytes: 100, operationMs: 60_000 };
@@ -75,16 +82,45 @@ describe("the way to MongoDB", () => {
       failing(new MongoServerError({ message: "not primary", code: 10_107 })),
       code("try_later"),
     );
-    // Not an error of the driver's: it passes on what a write to a socket says that the server has just ended.
-    const broken = Object.assign(new Error("This socket has been ended by the other party"), {
-      code: "EPIPE",
-    });
-    await assert.rejects(failing(broken), code("try_later"));
+    // Not errors of the driver: it passes on what a socket says that breaks during a write.
+    for (const broken of [
+      "EPIPE",
+      "ECONNRESET",
+      "ETIMEDOUT",
+      "ERR_STREAM_DESTROYED",
+      "ERR_SSL_BAD_RECORD_TYPE",
+    ])
+      await assert.rejects(failing(Object.assign(new Error("broken"), { code: broken })), code("try_later"));
+    // Filed under misuse by the driver, and the server's doing: it has left the replica set.
+    await assert.rejects(failing(new MongoServerClosedError()), code("try_later"));
     const bad = new MongoServerError({ message: "bad value", code: 2 });
     await assert.rejects(failing(bad), (error) => !(error instanceof Failure) && error instanceof Error);
     const misuse = new MongoInvalidArgumentError("no such option");
     await assert.rejects(failing(misuse), (error) => error === misuse);
     const own = new RangeError("ours");
     await assert.rejects(failing(own), (error) => error === own);
+    const invalid = Object.assign(new TypeError("ours, too"), { code: "ERR_INVALID_ARG_TYPE" });
+    await assert.rejects(failing(invalid), (error) => error === invalid);
+    const refused = new Failure("try_later", "said by the operation itself");
+    await assert.rejects(failing(refused), (error) => error === refused);
+  });
+
+  it("sees through what the driver wraps around the end of a batch", async () => {
+    const gate = createGate(LIMITS);
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- made by the driver alone, and not looked at here
+    const nothing = {} as BulkWriteResult;
+    const batch = (thrown: Error) =>
+      gate.run(async () => {
+        throw new MongoBulkWriteError(thrown, nothing);
+      });
+    await assert.rejects(batch(new MongoNetworkError("reset")), code("try_later"));
+    await assert.rejects(
+      batch(new MongoServerError({ message: "stepped down", code: 189 })),
+      code("try_later"),
+    );
+    const misuse = new MongoInvalidArgumentError("no such option");
+    await assert.rejects(batch(misuse), (error) => error === misuse);
+    const own = new RangeError("ours");
+    await assert.rejects(batch(own), (error) => error === own);
   });
 });

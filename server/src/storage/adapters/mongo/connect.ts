@@ -1,4 +1,5 @@
 import { MongoClient, MongoParseError, MongoServerError, MongoServerSelectionError, type Db } from "mongodb";
+import { WAKING } from "./waking-connection.ts";
 
 export interface ConnectLimits {
   /** Connections to each server; operations beyond wait for one. */
@@ -8,6 +9,8 @@ export interface ConnectLimits {
   readonly connectMs: number;
   /** A connection that is silent for so long in the middle of an operation is given up. */
   readonly socketMs: number;
+  /** How often each server is asked how it is. One that does not say so within connectMs takes no operations until it does. */
+  readonly heartbeatMs: number;
   /** Longest that a start may wait for all of the above, and for names to be resolved, which nothing else bounds. */
   readonly startMs: number;
 }
@@ -49,6 +52,8 @@ function createClient(url: string, limits: ConnectLimits): MongoClient {
       serverSelectionTimeoutMS: limits.selectMs,
       connectTimeoutMS: limits.connectMs,
       socketTimeoutMS: limits.socketMs,
+      heartbeatFrequencyMS: limits.heartbeatMs,
+      ...WAKING,
     });
   } catch (error) {
     // The driver's message repeats the whole address, unless it is about an option. No cause, for the same reason.

@@ -21,6 +21,8 @@ export const MONGO_LIMITS: MongoLimits = {
   selectMs: 3_000,
   connectMs: 3_000,
   socketMs: 8_000,
+  // A server that is there and silent is found out before the first operation on it gives up.
+  heartbeatMs: 3_000,
   startMs: 15_000,
   replicationMs: 6_000,
   // Longer than any one of the above, shorter than the patience of who holds acknowledgements for it.
