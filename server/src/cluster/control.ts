@@ -1,4 +1,4 @@
-import type { Bus, Streams } from "@scriptorium/shared";
+import type { Bus, Streams, Subscription } from "@scriptorium/shared";
 import { z } from "zod";
 import { CONTROL_STREAM, ControlEvent, type Control, type ControlLog } from "./events.ts";
 import { createOutbox, type OutboxLimits } from "./outbox.ts";
@@ -89,7 +89,7 @@ export function createSharedControl(deps: ControlDeps): SharedControl {
       log.warn({ err: error }, "control events cannot be read or written; it is tried again");
     },
   });
-  const hints = bus?.subscribe(CHANNEL, () => rounds.soon());
+  let hints: Subscription | undefined;
 
   return {
     async announce(announcement) {
@@ -102,6 +102,7 @@ export function createSharedControl(deps: ControlDeps): SharedControl {
     async start(effects) {
       await feed.begin();
       reactions = createReactions(effects, log);
+      hints = bus?.subscribe(CHANNEL, () => rounds.soon());
       rounds.start();
     },
     look: () => rounds.run(),
