@@ -159,7 +159,8 @@ describe("the first start", { skip: NO_MONGO }, () => {
       const db = client.db();
       const meta = db.collection<{ _id: string }>("meta");
       await meta.replaceOne({ _id: "layout" }, mark);
-      // What a newer version may have besides: this one would drop the index.
+      // What a newer version may have besides, and not have any more: this one would drop it, and make it.
+      for (const name of ["entries", "row_pieces"]) await db.collection(name).dropIndexes();
       await db.collection("doc_papers").createIndex({ future: 1 }, { unique: true, name: "unique_future" });
       const before = await everythingIn(db);
       assert.ok(Object.keys(before).length >= 8, "every collection is there");
