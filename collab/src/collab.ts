@@ -1,6 +1,5 @@
 import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
-import type { ClusterStats } from "./cluster/cluster.ts";
 import type { CollabLimits } from "./limits.ts";
 import type { Bus } from "@scriptorium/shared";
 import type { Access, Compactor, DocumentStore, Log, Peers } from "./ports.ts";
@@ -26,6 +25,24 @@ export interface ClusterDeps {
   readonly node: string;
   readonly bus: Bus;
   readonly peers: Peers;
+}
+
+/** Counts since the start, but for the first four. */
+export interface ClusterStats {
+  /** Other nodes that the bus hears. */
+  readonly nodes: number;
+  /** Live documents that other nodes have open too. */
+  readonly shared: number;
+  /** Live documents that miss something that was announced. */
+  readonly behind: number;
+  /** Whether documents are read from the log in turns, because some node cannot be heard. */
+  readonly polling: boolean;
+  /** Readings of the log for a document that missed something. */
+  readonly reads: number;
+  /** Messages that were not one of a node's. */
+  readonly refused: number;
+  /** Messages about rows that were in memory already. */
+  readonly replayed: number;
 }
 
 /** Numbers for /metrics and /readyz. Bytes, milliseconds and counts since start. */

@@ -5,3 +5,6 @@ export { eachOperation } from "./testing/each-operation.ts";
 export type { StoreOperation } from "./testing/each-operation.ts";
 export type { FaultyStore, StoreFault } from "./testing/faulty-store.ts";
 export { memoryDocumentStore } from "./testing/memory-document-store.ts";
+export { PeerMarks } from "./cluster/peer-marks.ts";
+export { encodeBeat, encodeMessage, encodePresence } from "./cluster/wire.ts";
+export type { ClusterMessage } from "./cluster/wire.ts";

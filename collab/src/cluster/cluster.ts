@@ -1,29 +1,11 @@
 import type { BusState } from "@scriptorium/shared";
-import type { ClusterDeps } from "../collab.ts";
+import type { ClusterDeps, ClusterStats } from "../collab.ts";
 import type { CollabLimits } from "../limits.ts";
 import type { DocumentStore, Log, UpdateRow } from "../ports.ts";
 import type { Room } from "../room.ts";
 import { createLeases, type Leases } from "./leases.ts";
 import { Reader } from "./reader.ts";
 import { Seat, type SeatOwner } from "./seat.ts";
-
-/** Counts since the start, but for the first four. */
-export interface ClusterStats {
-  /** Other nodes that the bus hears. */
-  readonly nodes: number;
-  /** Live documents that other nodes have open too. */
-  readonly shared: number;
-  /** Live documents that miss something that was announced. */
-  readonly behind: number;
-  /** Whether documents are read from the log in turns, because some node cannot be heard. */
-  readonly polling: boolean;
-  /** Readings of the log for a document that missed something. */
-  readonly reads: number;
-  /** Messages that were not one of a node's. */
-  readonly refused: number;
-  /** Messages about rows that were in memory already. */
-  readonly replayed: number;
-}
 
 export interface ClusterCoreDeps extends ClusterDeps {
   readonly store: DocumentStore;
