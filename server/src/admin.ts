@@ -25,12 +25,8 @@ const watch = createWatch({
   steady: () => performance.now(),
 });
 
-/** What the stores have to say that matters to whoever watches. */
-const log: Log = {
-  info: () => undefined,
-  warn: (fields, message) => void process.stderr.write(`${message} ${JSON.stringify(fields)}\n`),
-  error: (fields, message) => void process.stderr.write(`${message} ${JSON.stringify(fields)}\n`),
-};
+/** What a store has to say while it is opened comes again as the reason why it could not be. */
+const log: Log = { info: () => undefined, warn: () => undefined, error: () => undefined };
 
 async function run(command: Command): Promise<void> {
   switch (command.name) {

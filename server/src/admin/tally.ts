@@ -59,8 +59,8 @@ export async function demandEqual(expected: Totals, pieces: AsyncIterable<Piece>
   if (wrong.length > 0) throw new Refused(`what was written is not what was read: ${wrong.join("; ")}`);
 }
 
-/** `2 documents, 17 streams, 5 users`. */
+/** `documents 2, streams 17, users 5`. */
 export function describeTotals(totals: Totals): string {
-  const counts = Object.entries(totals).map(([kind, { count }]) => `${count} ${kind}`);
+  const counts = Object.entries(totals).map(([kind, { count }]) => `${kind} ${count}`);
   return counts.length === 0 ? "nothing" : counts.join(", ");
 }

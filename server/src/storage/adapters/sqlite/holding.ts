@@ -79,9 +79,11 @@ export async function openSqliteTarget({ dir, log }: HoldingOptions): Promise<Ta
     for (const name of left) await rm(join(dir, name), { recursive: true });
     const inner = await mkdtemp(join(dir, RESTORING));
     const holding = await emptyHolding(inner, log);
+    let closed: Promise<void> | undefined;
+    const closeInner = (): Promise<void> => (closed ??= holding.close());
     const close = async (): Promise<void> => {
-      await holding.close();
-      await rm(inner, { recursive: true });
+      await closeInner();
+      await rm(inner, { recursive: true, force: true });
       lock.release();
     };
     return {
@@ -89,11 +91,10 @@ export async function openSqliteTarget({ dir, log }: HoldingOptions): Promise<Ta
       close,
       async finish() {
         // With its WAL emptied the one file is all there is.
-        await holding.close();
+        await closeInner();
         await rename(join(inner, DATABASE_FILE), join(dir, DATABASE_FILE));
         syncDirectory(dir);
-        await rm(inner, { recursive: true });
-        lock.release();
+        await close();
       },
     };
   } catch (error) {
