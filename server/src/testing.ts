@@ -12,6 +12,8 @@ import { dataDir } from "./testing/data-dir.ts";
 
 export { createClient, RestError } from "./testing/client.ts";
 export type { Client, Person } from "./testing/client.ts";
+export { startCluster } from "./testing/cluster.ts";
+export type { Cluster, ClusterNode, ClusterOptions } from "./testing/cluster.ts";
 export { spawnServer } from "./testing/server-process.ts";
 export type { ServerProcess } from "./testing/server-process.ts";
 

@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -28,15 +28,8 @@ export interface MongoServer {
   /** SIGSTOP and SIGCONT to what answers clients: a server that is there and says nothing. */
   pause(): void;
   resume(): void;
-  /** Ends it, and removes its data unless the directory was given. */
+  /** Ends it and removes its data. */
   stop(): Promise<void>;
-}
-
-export interface MongoOptions {
-  /** Instead of MONGO_SERVER. */
-  readonly command?: string | undefined;
-  /** Its data, kept afterwards; by default a temporary directory. */
-  readonly dir?: string | undefined;
 }
 
 interface Running {
@@ -47,14 +40,16 @@ interface Running {
 }
 
 /** Runs MONGO_SERVER in a directory and at a port of its own. */
-export async function startMongo(options: MongoOptions = {}): Promise<MongoServer> {
-  const command = options.command ?? process.env["MONGO_SERVER"];
+export async function startMongo(): Promise<MongoServer> {
+  const command = process.env["MONGO_SERVER"];
   if (command === undefined) throw new Error("MONGO_SERVER is not set");
-  const dir = await mongoDir(options.dir);
+  // Directly in the temporary folder: as root the server is another user, who cannot enter a private folder.
+  const dir = await mkdtemp(join(tmpdir(), "scriptorium-mongo-"));
+  const removeDir = () => rm(dir, { recursive: true, force: true });
   const port = await freePort();
-  const start = () => run(command, { dir: dir.path, port });
+  const start = () => run(command, { dir, port });
   let running = await start().catch(async (error: unknown) => {
-    await dir.remove();
+    await removeDir();
     throw error;
   });
   const resume = () => running.pids.forEach((pid) => signal(pid, "SIGCONT"));
@@ -84,19 +79,9 @@ export async function startMongo(options: MongoOptions = {}): Promise<MongoServe
       if (running.child.exitCode === null && running.child.signalCode === null) resume();
       running.child.kill("SIGTERM");
       await running.exited;
-      await dir.remove();
+      await removeDir();
     },
   };
-}
-
-async function mongoDir(given: string | undefined): Promise<{ path: string; remove: () => Promise<void> }> {
-  if (given === undefined) {
-    // Directly in the temporary folder: as root the server is another user, who cannot enter a private folder.
-    const path = await mkdtemp(join(tmpdir(), "scriptorium-mongo-"));
-    return { path, remove: () => rm(path, { recursive: true, force: true }) };
-  }
-  await mkdir(given, { recursive: true });
-  return { path: given, remove: async () => undefined };
 }
 
 async function run(command: string, { dir, port }: { dir: string; port: number }): Promise<Running> {
@@ -104,6 +89,7 @@ async function run(command: string, { dir, port }: { dir: string; port: number }
     stdio: ["ignore", "pipe", "pipe"],
   });
   const exited = once(child, "exit");
+  const closed = once(child, "close");
   let said = "";
   child.stderr.setEncoding("utf8").on("data", (text: string) => (said += text));
   for await (const line of createInterface({ input: child.stdout })) {
@@ -112,6 +98,7 @@ async function run(command: string, { dir, port }: { dir: string; port: number }
     const pids = Array.from(line.matchAll(/ \w+=(\d+)(?= |$)/g), ([, pid]) => Number(pid));
     return { child, exited, pids };
   }
+  await closed;
   throw new Error(`MONGO_SERVER ended without a READY line: ${said.trim()}`);
 }
 
