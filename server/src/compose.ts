@@ -4,8 +4,6 @@ import type { FastifyBaseLogger, FastifyInstance } from "fastify";
 import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 import { createAccess, type DocumentAccess } from "./access.ts";
-import { checkRedis } from "./bus/check.ts";
-import { createRedisBus } from "./bus/redis.ts";
 import { aloneOnStore, joinCluster, type Cluster } from "./cluster/cluster.ts";
 import type { Control, ControlEffects } from "./cluster/events.ts";
 import { openInstallation } from "./cluster/installation.ts";
@@ -147,6 +145,11 @@ async function openBus({ REDIS_URL: url }: Config, deps: ComposeDeps): Promise<B
   if (url === undefined) return undefined;
   const { id, busSecret } = await openInstallation(deps.store.streams, deps.now);
   const prefix = `scriptorium:${id}:`;
+  // Loaded here: whoever runs without Redis need not wait for its client at every start, nor keep it in memory.
+  const [{ checkRedis }, { createRedisBus }] = await Promise.all([
+    import("./bus/check.ts"),
+    import("./bus/redis.ts"),
+  ]);
   try {
     await checkRedis({ url, prefix });
   } catch (error) {

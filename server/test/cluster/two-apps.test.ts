@@ -103,7 +103,7 @@ const WITH_AND_WITHOUT = [
   ["with the bus cut", ({ hub, busB }: Pair) => hub.cut(busB)],
 ] as const;
 
-describe("two nodes on one store", { timeout: 60_000 }, () => {
+describe("two nodes on one store", { timeout: 120_000 }, () => {
   for (const [how, prepare] of WITH_AND_WITHOUT) {
     it(`refuse a session that was ended on the other at every door, ${how}`, async (t) => {
       const pair = await openPair(t, { frozen: true });
