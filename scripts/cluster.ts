@@ -106,6 +106,7 @@ function says(error: unknown): string {
   const mend = "code" in error && typeof error.code === "string" ? MENDABLE[error.code] : undefined;
   return mend === undefined ? error.message : `${mend} (${error.message})`;
 }
+
 const describe = (node: ClusterNode, name: string): string => `${name}   ${node.url}   pid ${node.pid}`;
 
 async function run(): Promise<void> {
@@ -145,8 +146,7 @@ else {
   try {
     await run();
   } catch (error) {
-    if (!ending)
-      console.error(`The cluster cannot start: ${error instanceof Error ? error.message : String(error)}`);
+    if (!ending) console.error(`The cluster cannot start: ${says(error)}`);
     process.exit(1);
   }
 }
