@@ -140,20 +140,22 @@ async function openCluster(config: Config, deps: ComposeDeps): Promise<Cluster> 
   return joinCluster({ streams, open, node, bus, steady, log });
 }
 
-/** The bus at REDIS_URL, which has to work now and may fail at any time later. */
+/** The bus at REDIS_URL. A Redis that is away now is no reason not to start: it may be away at any time later. */
 async function openBus({ REDIS_URL: url }: Config, deps: ComposeDeps): Promise<Bus | undefined> {
   if (url === undefined) return undefined;
   const { id, busSecret } = await openInstallation(deps.store.streams, deps.now);
   const prefix = `scriptorium:${id}:`;
   // Loaded here: whoever runs without Redis need not wait for its client at every start, nor keep it in memory.
-  const [{ checkRedis }, { createRedisBus }] = await Promise.all([
+  const [{ checkRedis, RedisAway }, { createRedisBus }] = await Promise.all([
     import("./bus/check.ts"),
     import("./bus/redis.ts"),
   ]);
   try {
     await checkRedis({ url, prefix });
   } catch (error) {
-    throw new ConfigError(`REDIS_URL: ${error instanceof Error ? error.message : String(error)}`);
+    const says = `REDIS_URL: ${error instanceof Error ? error.message : String(error)}`;
+    if (!(error instanceof RedisAway)) throw new ConfigError(says);
+    deps.log.error({}, `${says}; starting without it`);
   }
   const steady = deps.steady === undefined ? {} : { steady: deps.steady };
   return createRedisBus({ url, prefix, secret: busSecret, log: deps.log.child({ room: "bus" }), ...steady });

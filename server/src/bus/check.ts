@@ -1,7 +1,7 @@
 import { Redis } from "ioredis";
 import { parseRedisAddress, type RedisAddress } from "./address.ts";
 import { endConnection, redisOptions } from "./line.ts";
-import { explainRedis } from "./reasons.ts";
+import { explainRedis, isAway } from "./reasons.ts";
 
 export interface RedisCheck {
   readonly url: string;
@@ -12,9 +12,15 @@ export interface RedisCheck {
 
 const TIMEOUT_MS = 5_000;
 
+/** Nobody is there, or nobody answers: which may be an address that is wrong, or a Redis that will be back. */
+export class RedisAway extends Error {
+  override readonly name = "RedisAway";
+}
+
 /**
  * Whether a Redis answers there and lets us publish and subscribe. Rejects with an Error of one line that an operator can
- * act on and that holds nothing secret; the name of the variable is the caller's to put in front.
+ * act on and that holds nothing secret; the name of the variable is the caller's to put in front. With RedisAway when it
+ * cannot be told from a Redis that is down.
  */
 export async function checkRedis({ url, prefix, timeoutMs = TIMEOUT_MS }: RedisCheck): Promise<void> {
   const address = parseRedisAddress(url);
@@ -33,10 +39,11 @@ export async function checkRedis({ url, prefix, timeoutMs = TIMEOUT_MS }: RedisC
     // Tried by doing it; publishing first, because a connection that has subscribed may do nothing else.
     const tried = tryOut(redis, `${prefix}check`);
     const ending = await Promise.race([tried, late]);
-    if (ending === "late") throw new Error(failure(address, silence(address)));
+    if (ending === "late") throw new RedisAway(failure(address, silence(address)));
     const error = told ?? ending.error;
     // No cause: the errors of ioredis hold the password.
-    if (error !== undefined) throw new Error(failure(address, explainRedis(error)));
+    const says = failure(address, explainRedis(error));
+    if (error !== undefined) throw isAway(error) ? new RedisAway(says) : new Error(says);
   } finally {
     clearTimeout(bound);
     await endConnection(redis);

@@ -13,10 +13,7 @@ export type Health =
 
 export type HealthEvent =
   /** Both connections are there and every subscription is confirmed. */
-  | { readonly kind: "whole"; readonly at: number }
-  | { readonly kind: "broken" }
-  | Echo
-  | { readonly kind: "beat"; readonly at: number };
+  { readonly kind: "whole"; readonly at: number } | { readonly kind: "broken" } | Echo | Beat;
 
 /** A probe came back; `whole` as above. */
 interface Echo {
@@ -26,11 +23,18 @@ interface Echo {
   readonly whole: boolean;
 }
 
+/** Time passes; `owedMs` is the age of the oldest probe that has not come back, 0 when there is none. */
+interface Beat {
+  readonly kind: "beat";
+  readonly at: number;
+  readonly owedMs: number;
+}
+
 export interface HealthLimits {
-  /** No echo for this long is down, and the connections are made anew. */
-  readonly silentMs: number;
-  /** A probe that took longer is down as well: what is to act within a second must not come this way. */
+  /** A probe that takes longer is down: what is to act within a second must not come this way. */
   readonly lateMs: number;
+  /** No echo for this long, and the connections are made anew: they are open, but not for messages. */
+  readonly silentMs: number;
 }
 
 export interface HealthStep {
@@ -53,8 +57,7 @@ export function stepHealth(health: Health, event: HealthEvent, limits: HealthLim
     case "echo":
       return stay(afterEcho(health, event, limits.lateMs));
     case "beat":
-      if (health.kind === "apart" || event.at - health.heardAt < limits.silentMs) return stay(health);
-      return { health: APART, cut: true };
+      return afterBeat(health, event, limits);
     default:
       return assertNever(event);
   }
@@ -71,6 +74,13 @@ function afterEcho(health: Health, { at, tookMs, whole }: Echo, lateMs: number):
     default:
       return assertNever(health);
   }
+}
+
+function afterBeat(health: Health, { at, owedMs }: Beat, limits: HealthLimits): HealthStep {
+  if (health.kind === "apart") return stay(health);
+  if (at - health.heardAt >= limits.silentMs) return { health: APART, cut: true };
+  // Not only when it comes: it may never come.
+  return stay(health.kind === "up" && owedMs > limits.lateMs ? { ...health, kind: "trying" } : health);
 }
 
 function stay(health: Health): HealthStep {

@@ -29,7 +29,7 @@ export interface PulseDeps {
 }
 
 export interface PulseLimits extends HealthLimits {
-  /** How often a probe is sent; silence is noticed within silentMs and a quarter of this. */
+  /** How often a probe is sent; that nothing passes is noticed within this, a quarter of it and lateMs. */
   readonly probeMs: number;
 }
 
@@ -57,7 +57,7 @@ export function createPulse(deps: PulseDeps): Pulse {
     clock.beat();
     const at = clock.now();
     deps.watch(at);
-    apply({ kind: "beat", at });
+    apply({ kind: "beat", at, owedMs: probes.oldestMs(at) });
     beats += 1;
     if (health.kind !== "apart" && beats % BEATS_PER_PROBE === 0) deps.send(probes.next(at));
   };
@@ -102,7 +102,7 @@ function explain(event: HealthEvent): string {
     case "echo":
       return `a message took ${Math.round(event.tookMs)} ms`;
     case "beat":
-      return "nothing passes";
+      return "no message comes back";
     default:
       return assertNever(event);
   }
@@ -116,6 +116,10 @@ function createProbes(silentMs: number) {
   return {
     get underWay() {
       return sent.size > 0;
+    },
+    oldestMs(at: number): number {
+      const [oldest = at] = sent.values();
+      return at - oldest;
     },
     next(at: number): Uint8Array {
       for (const [number, sentAt] of sent) if (at - sentAt > silentMs) sent.delete(number);

@@ -25,6 +25,22 @@ const SAYS: Readonly<Record<string, string>> = {
   UNABLE_TO_GET_ISSUER_CERT_LOCALLY: "its certificate is not trusted; see NODE_EXTRA_CA_CERTS",
 };
 
+/** What a Redis that is down looks like, or the way to it; a name goes with the container that had it. */
+const AWAY: ReadonlySet<unknown> = new Set([
+  "ECONNREFUSED",
+  "ENOTFOUND",
+  "EAI_AGAIN",
+  "ETIMEDOUT",
+  "EHOSTUNREACH",
+  "ENETUNREACH",
+  "ECONNRESET",
+  "EPIPE",
+]);
+
+export function isAway(error: unknown): boolean {
+  return error instanceof Error && "code" in error && AWAY.has(error.code);
+}
+
 /** Error replies of Redis, by their first word, which is their code. */
 const REPLY_SAYS: Readonly<Record<string, string>> = {
   WRONGPASS: "the user or the password is wrong",

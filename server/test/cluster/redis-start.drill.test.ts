@@ -49,12 +49,29 @@ describe("a start with REDIS_URL", { skip: NO_MONGO || NO_REDIS, timeout: 120_00
     });
   };
 
-  it("ends in one line that names it when nothing listens, when it is no Redis, and when that says nothing", async (t) => {
-    await refused("redis://user:s3cret@127.0.0.1:1", /127\.0\.0\.1:1 /);
+  it("ends in one line that names it when what is there is no Redis", async (t) => {
     const web = await startOther(t, "HTTP/1.1 400 Bad Request\r\n\r\n");
     await refused(`redis://:s3cret@127.0.0.1:${web}`, /127\.0\.0\.1/);
+  });
+
+  it("says which variable is wrong, and goes on degraded, when nobody is there or nobody answers", async (t) => {
     const mute = await startOther(t, "");
-    await refused(`redis://127.0.0.1:${mute}`, /is it a Redis/);
+    for (const [url, says] of [
+      [
+        "redis://user:s3cret@127.0.0.1:1",
+        /REDIS_URL: Redis at 127\.0\.0\.1:1 cannot be used: nothing listens/,
+      ],
+      [`redis://127.0.0.1:${mute}`, /REDIS_URL: .* is it a Redis/],
+    ] as const) {
+      const server = await start(url);
+      t.after(() => server.kill("SIGKILL"));
+      assert.match(server.logs(), says);
+      assert.doesNotMatch(server.logs(), /s3cret/);
+      const readyz = await fetch(`${server.url}/readyz`);
+      assert.equal(`${readyz.status} ${await readyz.text()}`, '200 {"status":"degraded","reason":"bus"}');
+      await server.register();
+      assert.deepEqual(await server.kill("SIGTERM"), { code: 0, signal: null });
+    }
   });
 
   it("joins the nodes, is ready, and degraded while the Redis is dead, which ends nothing", async (t) => {
