@@ -15,7 +15,7 @@ describe("the health of the bus", () => {
     return { health, cut };
   };
   const whole = (at: number): HealthEvent => ({ kind: "whole", at });
-  const beat = (at: number): HealthEvent => ({ kind: "beat", at });
+  const beat = (at: number, owedMs = 0): HealthEvent => ({ kind: "beat", at, owedMs });
   const echo = (at: number, tookMs = 5, complete = true): HealthEvent => ({
     kind: "echo",
     at,
@@ -60,6 +60,18 @@ describe("the health of the bus", () => {
     assert.equal(after(...late, beat(4999)).cut, false, "late is not silent");
   });
 
+  it("goes down as soon as a probe is late, also before it comes", () => {
+    assert.equal(after(whole(0), echo(1), beat(2000, 1000)).health.kind, "up");
+    assert.deepEqual(after(whole(0), echo(1), beat(2000, 1001)), {
+      health: { kind: "trying", heardAt: 1 },
+      cut: false,
+    });
+    assert.deepEqual(after(whole(0), echo(1), beat(2000, 1001), beat(3001, 2002)), {
+      health: APART,
+      cut: true,
+    });
+  });
+
   it("is up only after an echo in time, later than whatever broke it, under any sequence of events", () => {
     const event: fc.Arbitrary<HealthEvent> = fc.oneof(
       fc.record({ kind: fc.constant("whole" as const), at: fc.nat(10_000) }),
@@ -70,7 +82,7 @@ describe("the health of the bus", () => {
         tookMs: fc.nat(2000),
         whole: fc.boolean(),
       }),
-      fc.record({ kind: fc.constant("beat" as const), at: fc.nat(10_000) }),
+      fc.record({ kind: fc.constant("beat" as const), at: fc.nat(10_000), owedMs: fc.nat(2000) }),
     );
     fc.assert(
       fc.property(fc.array(event, { maxLength: 20 }), (events) => {
@@ -80,7 +92,10 @@ describe("the health of the bus", () => {
         if (health.kind !== "up") return;
         const last = ordered.findLast(({ kind }) => kind === "echo" || kind === "broken");
         assert.ok(last?.kind === "echo" && last.tookMs <= LIMITS.lateMs);
-        assert.ok(clock - health.heardAt < LIMITS.silentMs || ordered.at(-1)?.kind !== "beat");
+        const end = ordered.at(-1);
+        assert.ok(
+          end?.kind !== "beat" || (clock - health.heardAt < LIMITS.silentMs && end.owedMs <= LIMITS.lateMs),
+        );
       }),
     );
   });
