@@ -7,10 +7,11 @@ import type { Fault, SimulationPlan, SimulationResult } from "./model/simulation
 
 /** The fan-out protocol at a size that no machine here has: docs/scaling.md quotes it. */
 
-const USAGE = `node bench/cluster/simulation.ts [--nodes 100] [--documents 1000000] [--routing random|by-document]
-  [--joins-per-second n] [--readings-per-second 20000] [--lost 0] [--seconds 5] [--seed 1] [--out file.json]`;
+const USAGE = `node bench/cluster/simulation.ts [--nodes 100] [--documents 1000000] [--open 0.2]
+  [--routing random|by-document] [--joins-per-second n] [--readings-per-second 20000] [--lost 0] [--seconds 5] [--seed 1]
+  [--out file.json]`;
 /** A million documents and their people; the young ones above all, so that they are not copied again and again. */
-const MEMORY = { maxOldGenerationSizeMb: 6_000, maxYoungGenerationSizeMb: 512 } as const;
+const MEMORY = { maxOldGenerationSizeMb: 4_000, maxYoungGenerationSizeMb: 256 } as const;
 const PATIENCE_MS = 120_000;
 
 interface Options {
@@ -23,6 +24,7 @@ function readOptions(): Options {
     options: {
       nodes: { type: "string", default: "100" },
       documents: { type: "string", default: "1000000" },
+      open: { type: "string", default: "0.2" },
       routing: { type: "string", default: "" },
       "joins-per-second": { type: "string", default: "Infinity" },
       "readings-per-second": { type: "string", default: "20000" },
@@ -42,8 +44,8 @@ function readOptions(): Options {
     measureMs: Number(values.seconds) * 1000,
     patienceMs: PATIENCE_MS,
   };
-  const workload = { documents: Number(values.documents) };
-  if (routings.length === 0 || [...Object.values(base), workload.documents].some(Number.isNaN)) {
+  const workload = { documents: Number(values.documents), openShare: Number(values.open) };
+  if (routings.length === 0 || [...Object.values(base), ...Object.values(workload)].some(Number.isNaN)) {
     console.error(USAGE);
     process.exit(2);
   }
@@ -67,7 +69,7 @@ function describe(plan: SimulationPlan, { steady, faults, apart, violations }: S
   const each = (value: number): string => `${round(value)} (${round(value / plan.nodes)} a node)`;
   const kinds = Object.entries(steady.byKind).map(([kind, count]) => `${kind} ${round(count)}`);
   return [
-    `### ${plan.nodes} nodes, ${plan.workload.documents} documents, routing ${plan.routing}`,
+    `### ${plan.nodes} nodes, ${plan.workload.documents} documents, of which ${plan.workload.openShare} are open, routing ${plan.routing}`,
     "",
     `- people ${each(steady.people)}; live documents ${each(steady.seats)}, with others on them ${each(steady.sharedSeats)}`,
     `- a second: rows ${each(steady.rows)}; PUBLISH ${each(steady.published)}; messages out of Redis ${each(steady.delivered)}`,

@@ -13,7 +13,14 @@ import { familyCpuSeconds } from "../collab/measure/proc.ts";
 const BUSY: SimulationPlan = {
   nodes: 10,
   // Everybody types, and people come and go every few seconds.
-  workload: { documents: 300, typingShare: 0.5, rowsPerSecond: 8, typesMs: 3_000, staysMs: 20_000 },
+  workload: {
+    documents: 300,
+    openShare: 1,
+    typingShare: 0.5,
+    rowsPerSecond: 8,
+    typesMs: 3_000,
+    staysMs: 20_000,
+  },
   routing: "random",
   seed: 1,
   lostShare: 0,

@@ -33,8 +33,9 @@ export interface Channel {
 }
 
 export interface BusPlan {
-  /** Messages in and out that one Redis passes on a second; measured, see docs/scaling.md. */
-  readonly messagesPerSecond: number;
+  /** Of Redis' time, for a PUBLISH and for each receiver of it; measured, see docs/scaling.md. */
+  readonly publishMs: number;
+  readonly deliveryMs: number;
   /** From the sender to the receivers, when nothing is queued. */
   readonly latencyMs: number;
   /** Messages that come to nobody, or to one fewer; and messages that are overtaken. */
@@ -159,7 +160,8 @@ export class BusModel {
     counts.bytesIn += bytes;
     counts.bytesOut += bytes * receivers;
     const { now } = this.#calendar;
-    this.#freeAt = Math.max(now, this.#freeAt) + ((1 + receivers) * 1000) / this.#plan.messagesPerSecond;
+    const { publishMs, deliveryMs } = this.#plan;
+    this.#freeAt = Math.max(now, this.#freeAt) + publishMs + receivers * deliveryMs;
     return this.#freeAt - now + this.#plan.latencyMs;
   }
 

@@ -21,8 +21,9 @@ export class StoreModel {
     this.#due = Math.min(this.#due + ms * this.#perMs, Math.max(1, ms * this.#perMs));
     const end = Math.min(this.#queue.length, this.#next + Math.floor(this.#due));
     for (; this.#next < end; this.#next += 1, this.#due -= 1) this.#queue[this.#next]?.();
-    if (this.#next < this.#queue.length) return;
-    this.#queue = [];
+    // What is done is let go, without moving what is left at every step.
+    if (this.#next * 2 < this.#queue.length) return;
+    this.#queue.splice(0, this.#next);
     this.#next = 0;
   }
 }

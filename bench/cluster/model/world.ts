@@ -26,7 +26,7 @@ export interface WorldPlan {
 const PROBE = { everyMs: 1_000, lateMs: 1_000, returnMs: 500 } as const;
 const RECONNECT_MS = 2_000;
 /** Of Redis' time, for the two channels of a document; measured, see docs/scaling.md. */
-const SUBSCRIBE_MS = 0.002;
+const SUBSCRIBE_MS = 0.004;
 const AWAY_MS = 10_000;
 const MOST_VIOLATIONS = 10;
 
@@ -36,6 +36,7 @@ export class World {
   readonly bus: BusModel;
   readonly store: StoreModel;
   readonly nodes: NodeModel[];
+  /** Those that somebody has, or has had, open. */
   readonly documents: DocumentModel[];
   readonly violations: string[] = [];
   /** Rows that people have typed. */
@@ -58,8 +59,10 @@ export class World {
     const random = this.#random;
     this.bus = new BusModel({ calendar, random, plan: plan.bus });
     this.store = new StoreModel(plan.readingsPerSecond);
-    this.documents = Array.from({ length: plan.workload.documents }, (_, id) => new DocumentModel(id));
-    this.#people = placePeople(plan.workload.documents, random);
+    const { documents, openShare } = plan.workload;
+    const length = Math.round(documents * openShare);
+    this.documents = Array.from({ length }, (_, id) => new DocumentModel(id));
+    this.#people = placePeople(length, random);
     this.nodes = Array.from({ length: plan.nodes }, (_, place) => this.#createNode(place));
     this.#seatEverybody();
     for (const node of this.nodes) calendar.after(random() * PROBE.everyMs, () => this.#probe(node));
