@@ -67,7 +67,7 @@ export function sameContent(a: Y.Doc, b: Y.Doc): boolean {
 }
 
 /** Waits until every replica of each document is what the server has. */
-export async function allEqual(site: Site, typists: readonly Typist[]): Promise<void> {
+export async function allEqual(site: Pick<Site, "read">, typists: readonly Typist[]): Promise<void> {
   await until(
     () => typists.every(({ settled }) => settled),
     () => `everybody is settled: ${describe(typists)}`,
@@ -86,7 +86,7 @@ export async function allEqual(site: Site, typists: readonly Typist[]): Promise<
 }
 
 /** Nobody types any more, and all become equal; then nothing may be lost or doubled anywhere. */
-export async function converge(site: Site, typists: readonly Typist[]): Promise<void> {
+export async function converge(site: Pick<Site, "read">, typists: readonly Typist[]): Promise<void> {
   for (const typist of typists) typist.stopTyping();
   await allEqual(site, typists);
   for (const [name, group] of Map.groupBy(typists, ({ document }) => document)) {

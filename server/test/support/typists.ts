@@ -149,7 +149,7 @@ export interface CrowdOptions {
 
 /** Clients of the owner on one document, by default two of the one dialect and one of the other; they end with the site. */
 export function openCrowd(
-  site: Pick<Site, "proxy" | "owner" | "after">,
+  site: Pick<Site, "owner" | "after"> & { readonly proxy: Pick<Site["proxy"], "wsUrl"> },
   { document, random, hocuspocus = 2, yWebsocket = 1 }: CrowdOptions,
 ): Typist[] {
   const { wsUrl } = site.proxy;
