@@ -8,7 +8,7 @@ import { Connection } from "mongodb/lib/cmap/connection.js";
  * the monitor's, no server is ever found again, until the process is restarted. Woken by the close instead, the driver
  * finds the error that it has noted for this connection, and goes on as after any broken one.
  */
-export class WakingConnection extends Connection {
+class WakingConnection extends Connection {
   constructor(socket: Socket, options: object) {
     super(socket, options);
     socket.once("close", () => socket.emit("drain"));
