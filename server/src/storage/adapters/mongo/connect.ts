@@ -11,6 +11,8 @@ export interface ConnectLimits {
   readonly socketMs: number;
   /** How often each server is asked how it is. One that does not say so within connectMs takes no operations until it does. */
   readonly heartbeatMs: number;
+  /** And at the soonest, while operations wait for one that can take them. */
+  readonly recheckMs: number;
   /** Longest that a start may wait for all of the above, and for names to be resolved, which nothing else bounds. */
   readonly startMs: number;
 }
@@ -53,6 +55,7 @@ function createClient(url: string, limits: ConnectLimits): MongoClient {
       connectTimeoutMS: limits.connectMs,
       socketTimeoutMS: limits.socketMs,
       heartbeatFrequencyMS: limits.heartbeatMs,
+      minHeartbeatFrequencyMS: limits.recheckMs,
       ...WAKING,
     });
   } catch (error) {

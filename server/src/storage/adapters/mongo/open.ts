@@ -23,6 +23,8 @@ export const MONGO_LIMITS: MongoLimits = {
   socketMs: 8_000,
   // A server that is there and silent is found out before the first operation on it gives up.
   heartbeatMs: 3_000,
+  // Every broken connection makes all operations wait for the next answer.
+  recheckMs: 200,
   startMs: 15_000,
   replicationMs: 6_000,
   // Longer than any one of the above, shorter than the patience of who holds acknowledgements for it.
