@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { after, describe, it } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { Failure, newId } from "@scriptorium/shared";
-import { freshDatabase, NO_MONGO, stopSharedMongo } from "../support/mongo.ts";
-import { startProxy } from "../support/proxy.ts";
+import { openMongoWay, type MongoWay } from "../support/mongo-way.ts";
+import { NO_MONGO, stopSharedMongo } from "../support/mongo.ts";
 import { until } from "../support/site.ts";
 import { openMongo, type MongoLimits } from "../../src/storage/adapters/mongo/open.ts";
 import type { Store } from "../../src/storage/store.ts";
@@ -12,36 +12,18 @@ import { SILENT } from "./temporary-store.ts";
 const CUTS = 4;
 const MB = 1024 * 1024;
 
-interface Way {
-  readonly store: Store;
-  /** Nothing passes, and every connection ends. */
-  readonly cut: () => void;
-  /** Nothing passes, and every connection stays. */
-  readonly hold: () => void;
-  readonly heal: () => void;
-}
-
 /** A store whose way to the server can be broken. */
-async function withWay(limits: Partial<MongoLimits>, work: (way: Way) => Promise<void>): Promise<void> {
-  const { url, drop } = await freshDatabase();
-  const proxy = await startProxy();
-  const address = new URL(url);
-  const port = Number(address.port);
-  address.port = new URL(proxy.wsUrl).port;
-  // A replica set would name its members, past the proxy.
-  address.searchParams.set("directConnection", "true");
-  const heal = () => {
-    proxy.open(port);
-    proxy.flow();
-  };
-  heal();
+async function withStore(
+  limits: Partial<MongoLimits>,
+  work: (store: Store, way: MongoWay) => Promise<void>,
+): Promise<void> {
+  const way = await openMongoWay();
   try {
-    const store = await openMongo({ url: address.href, log: SILENT, limits });
-    await work({ store, cut: () => proxy.shut(), hold: () => proxy.stall(), heal });
+    const store = await openMongo({ url: way.url, log: SILENT, limits });
+    await work(store, way);
     await store.close();
   } finally {
-    await proxy.stop();
-    await drop();
+    await way.close();
   }
 }
 
@@ -60,7 +42,7 @@ describe("a way to MongoDB that breaks", { skip: NO_MONGO }, () => {
   after(stopSharedMongo);
 
   it(`is found again after each of ${CUTS} cuts in the middle of a read`, async () => {
-    await withWay({ selectMs: 250 }, async ({ store: { streams }, cut, hold, heal }) => {
+    await withStore({ selectMs: 250 }, async ({ streams }, { cut, hold, heal }) => {
       const head = () => streams.head("s");
       for (let cuts = 0; cuts <= CUTS; cuts += 1) {
         await until(() => works(head), `it works after ${cuts} cuts`);
@@ -77,7 +59,7 @@ describe("a way to MongoDB that breaks", { skip: NO_MONGO }, () => {
 
   it("gives its connections back when large writes were held on it", async () => {
     const limits = { connections: 1, socketMs: 500, operationMs: 3_000, selectMs: 500 };
-    await withWay(limits, async ({ store, hold, heal }) => {
+    await withStore(limits, async (store, { hold, heal }) => {
       const { documents, streams } = store;
       await streams.append("s", { at: 1, entry: {} });
       hold();
