@@ -98,9 +98,11 @@ class RedisBus implements Bus {
     this.#pulse = this.#createPulse(steady, secret);
     this.#subscriptions.add(this.#inbox, (probe) => this.#pulse.heard(probe), false);
     // Buffers, since as text the bytes would be no longer those that were sent.
-    this.#subscriber.redis.on("messageBuffer", (channel: Buffer, sealed: Buffer) =>
-      this.#receive(channel.toString(), sealed),
-    );
+    this.#subscriber.redis.on("messageBuffer", (channel: unknown, sealed: unknown) => {
+      // Null is what else the protocol allows there. What is thrown here ends the process: ioredis throws it anew.
+      if (Buffer.isBuffer(channel) && Buffer.isBuffer(sealed)) this.#receive(channel.toString(), sealed);
+      else this.#counts.refused += 1;
+    });
   }
 
   get state(): BusState {
