@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { spawn, type ChildProcessByStdio } from "node:child_process";
 import { once } from "node:events";
+import type { Readable, Writable } from "node:stream";
 import { after, before, describe, it, type TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
 import { startCluster, type Cluster } from "@scriptorium/server/testing";
@@ -126,23 +127,30 @@ describe("a start of a cluster that fails half-way", { skip: NO_REDIS }, () => {
 });
 
 describe("a process with a cluster", { skip: NO_REDIS }, () => {
-  it("takes it along when it ends without a word", async () => {
-    const code =
-      'const { startCluster } = await import("@scriptorium/server/testing");' +
-      'await startCluster({ nodes: 0, mongo: { url: "mongodb://127.0.0.1/never-asked" } });' +
-      'console.log("ready"); process.stdin.once("data", () => process.exit(3));';
-    const child = spawn(process.execPath, ["--input-type=module", "-e", code], {
-      cwd: fileURLToPath(new URL("..", import.meta.url)),
-      stdio: ["pipe", "pipe", "inherit"],
+  const code =
+    'const { startCluster } = await import("@scriptorium/server/testing");' +
+    'await startCluster({ nodes: 0, mongo: { url: "mongodb://127.0.0.1/never-asked" } });' +
+    'console.log("ready"); process.stdin.once("data", () => process.exit(3));';
+  const ends: Record<string, (child: ChildProcessByStdio<Writable, Readable, null>) => void> = {
+    "ends without a word": ({ stdin }) => void stdin.write("end"),
+    "gets SIGTERM": (child) => void child.kill("SIGTERM"),
+  };
+
+  for (const [what, end] of Object.entries(ends)) {
+    it(`takes it along when it ${what}`, async () => {
+      const child = spawn(process.execPath, ["--input-type=module", "-e", code], {
+        cwd: fileURLToPath(new URL("..", import.meta.url)),
+        stdio: ["pipe", "pipe", "inherit"],
+      });
+      await once(child.stdout, "data");
+      const started = descendantsOf(child.pid ?? 0);
+      assert.equal(started.length, 1, "Redis is there");
+      end(child);
+      await once(child, "close");
+      assert.equal(child.exitCode ?? child.signalCode, what === "gets SIGTERM" ? "SIGTERM" : 3);
+      await untilGone(started);
     });
-    await once(child.stdout, "data");
-    const started = descendantsOf(child.pid ?? 0);
-    assert.equal(started.length, 1, "Redis is there");
-    child.stdin.write("end");
-    await once(child, "close");
-    assert.equal(child.exitCode, 3);
-    await untilGone(started);
-  });
+  }
 });
 
 interface Command {
