@@ -2,7 +2,8 @@ import type { CollabLimits } from "./limits.ts";
 import type { DocumentStore, Log, UpdateRow } from "./ports.ts";
 import { HEALTHY, stepStoreHealth, type StoreHealth, type StoreHealthEvent } from "./store-health.ts";
 
-const RETRY_MS = { first: 50, most: 2_000 };
+/** The most is about what a store that is back may have to wait for the commit that notices. */
+const RETRY_MS = { first: 50, most: 1_000 };
 const TICK_MS = 250;
 
 /** Something that waits for a position of the log: an acknowledgement to release. */
