@@ -148,12 +148,17 @@ function openNewcomers({ site, document, unopened }: Scene): Typist[] {
 interface Outage {
   readonly name: string;
   readonly begin: () => void;
-  /** Resolves when it may end. */
-  readonly last: () => Promise<void>;
+  readonly leastMs: number;
+  /** Resolves when what is to happen meanwhile has happened. */
+  readonly meanwhile: () => Promise<void>;
 }
 
 /** One outage, from the first letter typed before it to the last one saved after it. */
-async function sufferOutage(t: TestContext, scene: Scene, { name, begin, last }: Outage): Promise<void> {
+async function sufferOutage(
+  t: TestContext,
+  scene: Scene,
+  { name, begin, leastMs, meanwhile }: Outage,
+): Promise<void> {
   const { site, way, visitor, typists } = scene;
   for (const typist of typists) typist.startTyping(TYPE_MS);
   const before = promisedTo(typists);
@@ -162,6 +167,7 @@ async function sufferOutage(t: TestContext, scene: Scene, { name, begin, last }:
   await until(() => rest.answers.has("done"), "REST answers");
 
   begin();
+  const begun = performance.now();
   await until(async () => (await readyz(site)) === STORE_IS_AWAY, "the server is not ready", PATIENCE_MS);
   const promised = promisedTo(typists);
   const newcomers = openNewcomers(scene);
@@ -172,7 +178,8 @@ async function sufferOutage(t: TestContext, scene: Scene, { name, begin, last }:
     "newcomers are sent away",
     PATIENCE_MS,
   );
-  await last();
+  await meanwhile();
+  await delay(Math.max(0, begun + leastMs - performance.now()));
   assert.equal(promisedTo(typists), promised, "nothing was acknowledged meanwhile");
   assertHeld(typists, newcomers);
   assert.equal(await readyz(site), STORE_IS_AWAY);
@@ -246,20 +253,24 @@ describe("a node whose MongoDB goes away", { skip: NO_MONGO, concurrency: true }
     const scene = await openScene(t);
     const { site, way, document, typists } = scene;
     const writers = told(typists);
-    await sufferOutage(t, scene, { name: "silent", begin: way.hold, last: async () => undefined });
+    await sufferOutage(t, scene, {
+      name: "silent",
+      begin: way.hold,
+      leastMs: 0,
+      meanwhile: async () => undefined,
+    });
     const resident = await residentMb(site);
     await sufferOutage(t, scene, {
       name: "gone",
       begin: way.cut,
-      last: async () => {
-        const begun = performance.now();
+      leastMs: GONE_MS,
+      meanwhile: async () => {
         const reasons = () => writers.map((typist) => readOnly(typist));
         await until(
           () => reasons().every((reason) => reason === "store"),
           "writers are told why",
           PATIENCE_MS,
         );
-        await delay(Math.max(0, begun + GONE_MS - performance.now()));
       },
     });
     assert.ok(
