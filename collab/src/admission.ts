@@ -18,6 +18,8 @@ export interface Admission {
   recheck(member: Occupant): Promise<void>;
   recheckUser(userId: string): Promise<void>;
   recheckAll(): Promise<void>;
+  /** The same, but that whoever cannot be told about now is left alone. Never rejects. */
+  reviewAll(): Promise<void>;
   revokeSession(sessionId: string): void;
   /** Counts what was rechecked and revoked: who was admitted at a lower count was perhaps not here to be found. */
   readonly changes: number;
@@ -79,10 +81,10 @@ export function createAdmission({ access, log, links, members }: AdmissionDeps):
 
     async recheckAll() {
       changes += 1;
-      const all = [...members()];
-      for (let from = 0; from < all.length; from += RECHECKS_AT_ONCE)
-        await Promise.all(all.slice(from, from + RECHECKS_AT_ONCE).map(recheck));
+      await someAtOnce(members(), recheck);
     },
+
+    reviewAll: () => someAtOnce(members(), ask),
 
     get changes() {
       return changes;
@@ -95,6 +97,16 @@ export function createAdmission({ access, log, links, members }: AdmissionDeps):
           link.refuse("session_revoked", "");
     },
   };
+}
+
+/** Never rejects: how one ends is no concern of the others. */
+async function someAtOnce(
+  members: Iterable<Occupant>,
+  work: (member: Occupant) => Promise<void>,
+): Promise<void> {
+  const all = [...members];
+  for (let from = 0; from < all.length; from += RECHECKS_AT_ONCE)
+    await Promise.allSettled(all.slice(from, from + RECHECKS_AT_ONCE).map(work));
 }
 
 /** The tokens that a socket lives by: the latest that was shown, and the one that each document was opened with. */

@@ -77,6 +77,8 @@ export interface Collab {
   recheckUser(userId: string): Promise<void>;
   /** Asks Access again for everybody and looks at every open document: what has changed may have passed unseen. */
   recheckAll(): Promise<void>;
+  /** As `recheckAll`, now and then: for what a node changed and died before it could tell. Who cannot be asked about stays. */
+  reviewAll(): Promise<void>;
   /** Looks whether the document was replaced or removed by another node, and sends its clients away if so. */
   recheckDocument(document: string): Promise<void>;
   /** Closes the document with `document_deleted` and removes every trace of it from the store. */

@@ -75,6 +75,7 @@ export function createCollabCore(deps: Omit<CollabDeps, "allowOrigin">): CollabC
     recheckDocument: (document) => lineage.recheck(document),
     revokeSession: (sessionId) => admission.revokeSession(sessionId),
     recheckUser: (userId) => admission.recheckUser(userId),
+    reviewAll: () => admission.reviewAll(),
     async recheckAll() {
       await admission.recheckAll();
       for (const document of lobby.rooms.keys()) await lineage.recheck(document);

@@ -55,7 +55,8 @@ export class Lineage {
       await this.#endedElsewhere(room, head.deleted ? "document_deleted" : "document_replaced");
     } catch (error) {
       this.#deps.compaction.log.error({ err: error, document }, "cannot tell whether a document has ended");
-      // Whoever comes back is served what the store has.
+      // Whoever comes back is served what the store has: this room may speak for a lineage that is over.
+      room.ended = true;
       this.#evict(room, "try_later");
     }
   }
@@ -90,7 +91,7 @@ export class Lineage {
       // Also for a room that failed and is gone: its last rows must not come after its lineage.
       await log.flushed();
       const state = room?.fullState() ?? (await this.#stored(document)).state;
-      const retired = Y.decodeStateVector(Y.encodeStateVectorFromUpdate(state)).keys();
+      const retired = [...Y.decodeStateVector(Y.encodeStateVectorFromUpdate(state)).keys()];
       try {
         await replaceDocument(compaction, document, { update, retired });
       } catch (error) {

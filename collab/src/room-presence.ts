@@ -157,7 +157,8 @@ export class RoomPresence {
 
   /** Whether the node may speak for this client id from now on. */
   #cede(node: string, { client, clock, state }: PresenceEntry): boolean {
-    if (clock > MAX_PRESENCE_CLOCK) return false;
+    // A node may show a client's clock ahead of what the client itself may claim.
+    if (clock > 2 * MAX_PRESENCE_CLOCK) return false;
     const { meta } = this.#deps.document.awareness;
     const owner = this.#owners.get(client);
     const holder = this.#elsewhere.get(client);

@@ -99,6 +99,7 @@ export async function compose(config: Config, deps: ComposeDeps): Promise<App> {
   routeUpgrades(app, config.ROLES.includes("collab") ? collab : undefined, deps.log);
   await cluster.control.start(effectsOn(domain));
   await deletions.sweep();
+  const review = cluster.room === undefined ? undefined : reviewNowAndThen(domain, deps.log);
 
   return {
     app,
@@ -113,6 +114,7 @@ export async function compose(config: Config, deps: ComposeDeps): Promise<App> {
     },
     stop: async () => {
       draining = true;
+      clearInterval(review);
       deletions.stop();
       // The reverse of the start: no new connections, then the sockets, then the rest of HTTP, then the store.
       let cut: NodeJS.Timeout | undefined;
@@ -159,6 +161,21 @@ async function openBus({ REDIS_URL: url }: Config, deps: ComposeDeps): Promise<B
   }
   const steady = deps.steady === undefined ? {} : { steady: deps.steady };
   return createRedisBus({ url, prefix, secret: busSecret, log: deps.log.child({ room: "bus" }), ...steady });
+}
+
+/** A node that dies between a change and its announcement leaves the others untold; this is how long at most. */
+const REVIEW_MS = 30_000;
+
+function reviewNowAndThen({ collab, deletions }: Domain, log: FastifyBaseLogger): NodeJS.Timeout {
+  const review = async (): Promise<void> => {
+    try {
+      await collab.reviewAll();
+      await deletions.sweep();
+    } catch (error) {
+      log.warn({ err: error }, "what other nodes could not tell of was not looked for");
+    }
+  };
+  return setInterval(() => void review(), REVIEW_MS).unref();
 }
 
 /** What this node does when it hears of a change: first what it knows is put right, then who is there is asked again. */

@@ -17,6 +17,10 @@ export interface ClusterCoreDeps extends ClusterDeps {
 }
 
 const TICK_MS = 100;
+/** Documents that are joined again in one tick: thousands at once would not fit into the bus. */
+const JOINS_A_TICK = 500;
+/** The longest pause between two attempts to make up for messages that the bus did not take. */
+const MAKE_UP_MS = 60_000;
 
 /** This node among the others: what they have committed comes into its documents, and the other way round. */
 export class Cluster {
@@ -30,8 +34,11 @@ export class Cluster {
   readonly #counts = { refused: 0, replayed: 0 };
   readonly #ends: (() => void)[] = [];
   #digestAt: number;
-  /** Messages that the bus has not taken so far. */
+  /** Messages that the bus has not taken so far, and when that is made up for next. */
   #dropped = 0;
+  #makeUp = { at: Number.NEGATIVE_INFINITY, pauseMs: 0 };
+  /** Documents to be joined again. */
+  readonly #joining = new Set<Seat>();
 
   constructor(deps: ClusterCoreDeps) {
     this.#deps = deps;
@@ -43,12 +50,18 @@ export class Cluster {
       bus,
       limits,
       wantsReading: (seat) => this.#reader.want(seat),
+      hasPeers: () => deps.peers.others.size > 0,
       heard: (other) => this.#leases.heard(other),
       suspectsEnd: recheckDocument,
       countRefused,
       countReplayed: () => (this.#counts.replayed += 1),
     };
-    this.#leases = createLeases({ ...deps, countRefused, onGone: (other, at) => this.#gone(other, at) });
+    this.#leases = createLeases({
+      ...deps,
+      countRefused,
+      onGone: (other, at) => this.#gone(other, at),
+      onSlept: () => this.#rejoin(),
+    });
     this.#poller = createPoller({
       ...deps,
       seats: this.#seats,
@@ -73,8 +86,10 @@ export class Cluster {
   closed(room: Room): void {
     const seat = this.#seats.get(room.document.name);
     if (seat?.room !== room) return;
-    if (this.#deps.bus.state === "down") this.#farewells.keep(seat);
+    const { bus, peers } = this.#deps;
+    if (bus.state === "down" && peers.others.size > 0) this.#farewells.keep(seat);
     seat.leave();
+    this.#joining.delete(seat);
     this.#seats.delete(room.document.name);
   }
 
@@ -87,7 +102,9 @@ export class Cluster {
   async complete(room: Room): Promise<void> {
     const seat = this.#seats.get(room.document.name);
     if (seat?.room !== room) return;
-    if (seat.sharers.size > 0 || seat.behind || this.#mustPoll()) await this.#reader.now(seat);
+    const { bus, peers } = this.#deps;
+    const behind = seat.behind && (peers.others.size > 0 || bus.state === "up");
+    if (seat.sharers.size > 0 || behind || this.#mustPoll()) await this.#reader.now(seat);
   }
 
   stats(): ClusterStats {
@@ -108,6 +125,7 @@ export class Cluster {
     this.#reader.stop();
     for (const seat of this.#seats.values()) seat.leave();
     this.#seats.clear();
+    this.#joining.clear();
     this.#leases.stop();
   }
 
@@ -119,14 +137,27 @@ export class Cluster {
 
   #tick(): void {
     this.#poller.tick();
+    this.#joinSome();
     const now = this.#deps.steady();
     if (now - this.#digestAt < this.#deps.limits.digestMs) return;
     this.#digestAt = now;
     for (const seat of this.#seats.values()) seat.digest();
-    const { dropped } = this.#deps.bus.stats();
-    // Somebody may not know that we listen, or what we have committed: as after an outage.
-    if (dropped > this.#dropped && this.#deps.bus.state === "up") this.#busChanged("up");
+    this.#makeUpForDropped(now);
+  }
+
+  /** Somebody may not know that we listen, or what we have committed: as after an outage. Ever more seldom while it goes on. */
+  #makeUpForDropped(now: number): void {
+    const { bus, limits } = this.#deps;
+    const { dropped } = bus.stats();
+    if (dropped === this.#dropped) {
+      if (now >= this.#makeUp.at + this.#makeUp.pauseMs) this.#makeUp.pauseMs = 0;
+      return;
+    }
+    if (bus.state === "down" || now < this.#makeUp.at) return;
+    const pauseMs = Math.min(MAKE_UP_MS, Math.max(limits.digestMs, this.#makeUp.pauseMs * 2));
+    this.#makeUp = { at: now + pauseMs, pauseMs };
     this.#dropped = dropped;
+    this.#rejoin();
   }
 
   #gone(node: string, heardAt: number): void {
@@ -139,13 +170,35 @@ export class Cluster {
   }
 
   #busChanged(state: BusState): void {
+    if (state === "down") {
+      for (const seat of this.#seats.values()) seat.stale = true;
+      return;
+    }
+    this.#dropped = this.#deps.bus.stats().dropped;
+    // Before the joins: one of these documents may have been opened again.
+    this.#farewells.say();
+    this.#rejoin();
+  }
+
+  /** Every document is joined again and read: what was said meanwhile, and to whom, is not known. */
+  #rejoin(): void {
     for (const seat of this.#seats.values()) {
       seat.stale = true;
-      if (state === "down") continue;
+      this.#joining.add(seat);
+    }
+    this.#joinSome();
+  }
+
+  #joinSome(): void {
+    if (this.#joining.size === 0 || this.#deps.bus.state === "down") return;
+    let left = JOINS_A_TICK;
+    for (const seat of this.#joining) {
+      if (left === 0) return;
+      left -= 1;
+      this.#joining.delete(seat);
       seat.join();
       this.#reader.want(seat);
     }
-    if (state === "up") this.#farewells.say();
   }
 }
 

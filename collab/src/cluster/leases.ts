@@ -11,6 +11,8 @@ export interface LeasesDeps {
   readonly steady: () => number;
   /** The node has taken its leave, or has not been heard of for `leaseMs`. `heardAt`: when it last was. */
   readonly onGone: (node: string, heardAt: number) => void;
+  /** This process was itself stopped for a while: others may have taken it for dead. */
+  readonly onSlept: () => void;
   readonly countRefused: () => void;
 }
 
@@ -22,7 +24,8 @@ export interface Leases {
   stop(): void;
 }
 
-export function createLeases({ node, bus, limits, steady, onGone, countRefused }: LeasesDeps): Leases {
+export function createLeases(deps: LeasesDeps): Leases {
+  const { node, bus, limits, steady, onGone, onSlept, countRefused } = deps;
   const heard = new Map<string, number>();
 
   const gone = (other: string): void => {
@@ -39,11 +42,12 @@ export function createLeases({ node, bus, limits, steady, onGone, countRefused }
   });
   let beatAt = steady();
   const timer = setInterval(() => {
-    bus.publish(CHANNEL, encodeBeat(node, false));
     const now = steady();
     // A process that was itself stopped for a while has heard nobody, which says nothing about them.
     const slept = now - beatAt > limits.leaseMs / 2;
     beatAt = now;
+    bus.publish(CHANNEL, encodeBeat(node, false));
+    if (slept) onSlept();
     for (const [other, at] of heard) {
       if (slept) heard.set(other, now);
       else if (now - at > limits.leaseMs) gone(other);

@@ -25,7 +25,7 @@ export class Reader {
   readonly #reading = new Map<Seat, Promise<void>>();
   /** Asked for while they were being read. */
   readonly #again = new Set<Seat>();
-  readonly #retries = new Set<NodeJS.Timeout>();
+  readonly #retries = new Map<Seat, NodeJS.Timeout>();
   #stopped = false;
   /** Said once for all documents, until one can be read again. */
   #complained = false;
@@ -55,18 +55,18 @@ export class Reader {
   stop(): void {
     this.#stopped = true;
     this.#queue.clear();
-    for (const timer of this.#retries) clearTimeout(timer);
+    for (const timer of this.#retries.values()) clearTimeout(timer);
   }
 
   #next(): void {
     for (const seat of this.#queue) {
       if (this.#stopped || this.#reading.size >= this.#deps.limits.readsAtOnce) return;
-      this.#queue.delete(seat);
       this.#start(seat).catch((error: unknown) => this.#failed(seat, error));
     }
   }
 
   async #start(seat: Seat): Promise<void> {
+    this.#queue.delete(seat);
     const running = this.#read(seat);
     this.#reading.set(seat, running);
     try {
@@ -101,10 +101,11 @@ export class Reader {
     if (!this.#complained)
       this.#deps.log.warn(told, "cannot read what other nodes have written; trying again");
     this.#complained = true;
+    if (this.#retries.has(seat)) return;
     const timer = setTimeout(() => {
-      this.#retries.delete(timer);
+      this.#retries.delete(seat);
       this.want(seat);
     }, RETRY_MS);
-    this.#retries.add(timer);
+    this.#retries.set(seat, timer);
   }
 }

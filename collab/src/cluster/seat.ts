@@ -14,6 +14,8 @@ export interface SeatOwner {
   readonly limits: CollabLimits;
   /** The log has something of this document that is not in memory. */
   wantsReading(seat: Seat): void;
+  /** Whether there are other nodes at all. */
+  hasPeers(): boolean;
   /** The node is alive. */
   heard(node: string): void;
   /** Another node speaks of a later epoch: the document may have been replaced or removed. */
@@ -128,8 +130,12 @@ export class Seat {
   async #joinWhenHeard(): Promise<void> {
     const active = await Promise.all(this.#subscriptions.map((subscription) => subscription.active));
     // When the bus is down, the cluster joins with all documents as soon as it is back.
-    if (active.every(Boolean)) this.join();
-    else this.stale = true;
+    if (!active.every(Boolean)) this.stale = true;
+    else {
+      this.join();
+      // What was committed between the loading and now, by a node that has left since, is told by nobody.
+      if (!this.left && this.#owner.hasPeers()) this.#owner.wantsReading(this);
+    }
   }
 
   #standing(): { node: string; epoch: number; last: number } {
