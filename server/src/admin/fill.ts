@@ -44,5 +44,5 @@ async function write({ store, archive }: Pick<Target, "store" | "archive">, piec
   // Without an entry everything is in rows, as for a document that was never compacted.
   if (at === 0) return undefined;
   await store.documents.heads.append(headStream(document), { at, entry: { ...head } });
-  await store.documents.heads.trim(headStream(document), at);
+  if (at > 1) await store.documents.heads.trim(headStream(document), at);
 }

@@ -4,8 +4,11 @@ import type { CollectionSpec, Doc } from "../storage/ports.ts";
 import type { Piece } from "./piece.ts";
 import { Refused } from "./refused.ts";
 
-/** Of the nodes that run, not of the installation: of no use elsewhere. */
-const PASSING = { collections: new Set(["nodes"]), streams: new Set(["control"]) };
+/**
+ * Of the nodes that run, not of the installation: of no use elsewhere. And what two copies must not have in common: with one
+ * id and one secret they would take each other's messages for their own on a Redis that they share.
+ */
+const PASSING = { collections: new Set(["nodes"]), streams: new Set(["control", "installation"]) };
 /** Read after everything that names them, since they are there before it; and what finishes a deletion after that. */
 const LAST = ["projects", "users", "deletions"];
 const DOCS_AT_ONCE = 500;

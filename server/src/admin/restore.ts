@@ -1,8 +1,8 @@
 import { randomInt } from "node:crypto";
-import { beginLineage, loadDocument, type Compactor } from "@scriptorium/collab";
+import { beginLineage, headStream, type Compactor, type StoredDocument } from "@scriptorium/collab";
 import { DOCUMENT_KINDS, formatDocumentName, type DocumentKind } from "@scriptorium/shared";
 import { createMembers } from "../projects/members.ts";
-import type { Holding, Target } from "../storage/archive.ts";
+import type { Holding, StoredStream, Target } from "../storage/archive.ts";
 import { openBackup, type BackupHeader } from "./backup-file.ts";
 import { fill } from "./fill.ts";
 import type { Piece } from "./piece.ts";
@@ -36,6 +36,8 @@ export interface Restored {
  */
 const LIFT = { least: 2 ** 20, below: 2 ** 32 };
 
+const HEADS_AT_ONCE = 500;
+
 /** Where the ids of documents of each kind come from. */
 const NAMED_BY: Readonly<Record<DocumentKind, "papers" | "projects">> = {
   notes: "papers",
@@ -54,7 +56,8 @@ export async function restore(path: string, deps: RestoreDeps, options: RestoreO
       const totals = await fill(target, lineages.begin(wanted));
       await demandEqual(totals, deps.watch(piecesOf(target), "checking"));
       await completeMemberships(target, deps.now);
-      await fill(target, lineages.begin(emptyDocuments(target, lineages.begun)));
+      const head = { epoch: 1 + lineages.lift, parts: [], retired: [], deleted: false };
+      await fill(target, emptyDocuments(target, lineages.begun, head));
       await target.finish();
       return { header: backup.header, totals, parked: lineages.parked };
     } catch (error) {
@@ -66,20 +69,16 @@ export async function restore(path: string, deps: RestoreDeps, options: RestoreO
   }
 }
 
-/**
- * What belongs to the old installation alone stays behind: who it was, so that a copy that runs beside the original does
- * not mix with it on one Redis; and, if asked for, who was signed in, with the keys that would let them in again.
- */
+/** Leaves out who was signed in, with the keys that would let them in again, when that is asked for. */
 async function* withoutSome(
   pieces: AsyncIterable<Piece>,
   { signEveryoneOut }: RestoreOptions,
 ): AsyncGenerator<Piece> {
-  const left = (stream: string): boolean =>
-    stream === "installation" || (signEveryoneOut && /^(refresh|keys):/.test(stream));
   for await (const piece of pieces) {
-    if (piece.kind === "docs" && signEveryoneOut && piece.spec.name === "sessions") continue;
-    if (piece.kind !== "streams") yield piece;
-    else yield { ...piece, streams: piece.streams.filter(({ name }) => !left(name)) };
+    const left = signEveryoneOut && piece.kind === "docs" && piece.spec.name === "sessions";
+    if (left) continue;
+    if (!signEveryoneOut || piece.kind !== "streams") yield piece;
+    else yield { ...piece, streams: piece.streams.filter(({ name }) => !/^(refresh|keys):/.test(name)) };
   }
 }
 
@@ -89,6 +88,7 @@ function newLineages({ compactor }: Pick<RestoreDeps, "compactor">) {
   const begun = new Set<string>();
   const parked: string[] = [];
   return {
+    lift,
     begun,
     parked,
     async *begin(pieces: AsyncIterable<Piece>): AsyncGenerator<Piece> {
@@ -108,20 +108,26 @@ function newLineages({ compactor }: Pick<RestoreDeps, "compactor">) {
   };
 }
 
-/** Documents that nobody had written in yet: somebody may have since, and returns with that. */
+/** Documents that nobody had written in yet: somebody may have since, and returns with that. Only heads, all alike. */
 async function* emptyDocuments(
-  { store, archive }: Holding,
+  { archive }: Holding,
   known: ReadonlySet<string>,
+  head: StoredDocument["head"],
 ): AsyncGenerator<Piece> {
   const there = new Set((await archive.collections()).map(({ name }) => name));
+  let streams: StoredStream[] = [];
   for (const kind of DOCUMENT_KINDS) {
     if (!there.has(NAMED_BY[kind])) continue;
     for await (const { id } of archive.docs(NAMED_BY[kind])) {
       const name = formatDocumentName({ kind, id });
       if (known.has(name)) continue;
-      yield { kind: "document", name, stored: await loadDocument(store.documents, name) };
+      streams.push({ name: headStream(name), floor: 1, entries: [{ at: 1, entry: { ...head } }] });
+      if (streams.length < HEADS_AT_ONCE) continue;
+      yield { kind: "streams", streams };
+      streams = [];
     }
   }
+  yield { kind: "streams", streams };
 }
 
 /** Who is taken out of a project while it is backed up may be in it by its stream and not by its rows. */

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import fc from "fast-check";
 import { openBackup, writeBackup } from "../../src/admin/backup-file.ts";
-import type { Piece } from "../../src/admin/piece.ts";
+import { digestOf, type Piece } from "../../src/admin/piece.ts";
 import { Refused } from "../../src/admin/refused.ts";
 import type { Totals } from "../../src/admin/tally.ts";
 import { removeDir, temporaryDir } from "../storage/temporary-store.ts";
@@ -82,6 +82,19 @@ const piece = fc.oneof(document, docs, streams);
 async function* each<T>(all: readonly T[]): AsyncGenerator<T> {
   yield* all;
 }
+
+it("a thing is the same whatever the order in which a store gives its fields", () => {
+  const [a, b] = [Uint8Array.of(1), Uint8Array.of(2)];
+  const stream = (entry: Readonly<Record<string, unknown>>): Piece => ({
+    kind: "streams",
+    streams: [{ name: "s", floor: 1, entries: [{ at: 1, entry }] }],
+  });
+  assert.equal(
+    digestOf(stream({ a, b, c: 1, d: { e: 1, f: 2 } })),
+    digestOf(stream({ d: { f: 2, e: 1 }, c: 1, b, a })),
+  );
+  assert.notEqual(digestOf(stream({ a, b })), digestOf(stream({ a: b, b: a })));
+});
 
 describe("a backup file", () => {
   let dir: string;

@@ -207,7 +207,7 @@ describe("backup and restore", () => {
     assert.deepEqual(moved.ends, ["closed"]);
   });
 
-  it("moves everything as it is, epochs and who it is included", async () => {
+  it("moves everything as it is, epochs included, but not which installation it was", async () => {
     const from = await filled();
     const to = await target();
     let told = 0;
@@ -217,11 +217,49 @@ describe("backup and restore", () => {
     };
     await move({ source: from, installation: "x", open: async () => to, watch: same, onMoved });
     assert.deepEqual([told, to.ends], [1, ["finished"]]);
-    const names = ["claims:first-account", "installation", "keys:secret", `members:${PROJECT}`, "refresh:s1"];
+    const names = ["claims:first-account", "keys:secret", `members:${PROJECT}`, "refresh:s1"];
     assert.deepEqual(await namesIn(to), names);
     const read = (name: string, { store }: Holding) => loadDocument(store.documents, name);
     for (const name of [...NOTES, "notes:gone"])
       assert.deepEqual(await read(name, to), await read(name, from));
+  });
+
+  it("misses no document whose rows are compacted away between the two listings that name documents", async () => {
+    const from = await filled();
+    const [name = ""] = NOTES;
+    const { documents } = from.store;
+    const compactedOnce = async (): Promise<void> => {
+      const rows = await documents.readRows(name, 1);
+      if (rows.length === 0) return;
+      const body = await compactor.merge({
+        kind: "base",
+        parts: [],
+        updates: rows.map(({ update }) => update),
+      });
+      await documents.putPart({ id: "p", document: name, body });
+      const head = {
+        epoch: 1,
+        parts: [{ id: "p", bytes: body.length, level: 0 }],
+        retired: [],
+        deleted: false,
+      };
+      await documents.heads.append(headStream(name), { at: 1, entry: head });
+      await documents.removeRows(rows);
+    };
+    const archive: Holding["archive"] = {
+      ...from.archive,
+      async *documents() {
+        if ((await documents.readRows(name, 1)).length > 0) yield name;
+        await compactedOnce();
+      },
+      async *streamNames(prefix) {
+        yield* from.archive.streamNames(prefix);
+        await compactedOnce();
+      },
+    };
+    const to = await target();
+    await restored(await backedUp({ ...from, archive }), to);
+    assert.equal(await textIn(to, name), "kept");
   });
 
   it("reads what names something before what it names", async () => {

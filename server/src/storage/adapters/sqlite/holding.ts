@@ -109,6 +109,10 @@ async function emptyHolding(dir: string, log: Log): Promise<Holding> {
 }
 
 function demandNone(dir: string): void {
-  if (existsSync(join(dir, DATABASE_FILE)))
-    throw new Error(`${dir} holds an installation already; name an empty directory`);
+  // A WAL that was left behind would be replayed over whatever database is put beside it.
+  for (const left of ["", "-wal", "-shm", "-journal"])
+    if (existsSync(join(dir, `${DATABASE_FILE}${left}`)))
+      throw new Error(
+        `${dir} holds an installation already (${DATABASE_FILE}${left}); name an empty directory`,
+      );
 }
