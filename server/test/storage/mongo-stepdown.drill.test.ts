@@ -32,12 +32,13 @@ async function withNodes(
   const { url, drop } = await freshDatabase();
   const { port, pathname } = new URL(url);
   const proxy = await startMongoProxy({ port: Number(port), members: shape.members });
+  const open = () => openMongo({ url: proxy.url(pathname.slice(1)), log: SILENT, limits: PATIENT });
+  const stores: Store[] = [];
   try {
-    const open = () => openMongo({ url: proxy.url(pathname.slice(1)), log: SILENT, limits: PATIENT });
-    const stores = await Promise.all(Array.from({ length: shape.nodes }, open));
+    for (let node = 0; node < shape.nodes; node += 1) stores.push(await open());
     await work({ proxy, stores });
-    await Promise.all(stores.map((store) => store.close()));
   } finally {
+    await Promise.all(stores.map((store) => store.close()));
     await proxy.stop();
     await drop();
   }

@@ -56,6 +56,14 @@ interface Member {
 
 const SET = "drill";
 const HELLO: ReadonlySet<string> = new Set(["hello", "ismaster", "isMaster"]);
+const TOPOLOGY: ReadonlySet<string> = new Set([
+  "topologyVersion",
+  "msg",
+  "setName",
+  "hosts",
+  "me",
+  "primary",
+]);
 const READS: ReadonlySet<string> = new Set(["find", "getMore", "aggregate", "listIndexes"]);
 const TRANSACTION_TOO_OLD = 225;
 const NOT_PRIMARY = { write: 10_107, read: 13_435 };
@@ -83,9 +91,8 @@ export async function startMongoProxy({ port, members = 0 }: MongoProxyOptions):
     }
     const answer = await ask(request);
     if (answer === undefined) return undefined;
-    // Without the version the driver polls, which is the worse case.
-    const { topologyVersion: _, ...document } = readAnswer(answer);
-    return answerTo(request, state?.hello(member, document) ?? document);
+    const plain = withoutTopology(readAnswer(answer));
+    return answerTo(request, state?.hello(member, plain) ?? plain);
   };
   for (const member of set) {
     member.server.on("connection", (client) => {
@@ -112,6 +119,11 @@ export async function startMongoProxy({ port, members = 0 }: MongoProxyOptions):
     },
   };
   return proxy;
+}
+
+/** What a server says of itself, and not of others. Without a topologyVersion the driver polls, which is the worse case. */
+function withoutTopology(document: Document): Document {
+  return Object.fromEntries(Object.entries(document).filter(([field]) => !TOPOLOGY.has(field)));
 }
 
 /** Who is the primary, as the members tell it. */

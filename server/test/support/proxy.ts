@@ -18,6 +18,8 @@ export interface Proxy {
   /** Cuts every connection, each after up to `bytes` more in either direction, so in the middle of a frame. */
   cut(bytes?: number): void;
   readonly connections: number;
+  /** Connections since the start. */
+  readonly accepted: number;
   stop(): Promise<void>;
 }
 
@@ -32,6 +34,7 @@ export async function startProxy(): Promise<Proxy> {
   const pairs = new Set<Pair>();
   let target: number | undefined;
   let stalled = false;
+  let accepted = 0;
   let lagMs = 0;
   const end = (pair: Pair): void => {
     for (const socket of pair.ends) socket.destroy();
@@ -68,6 +71,7 @@ export async function startProxy(): Promise<Proxy> {
     const upstream = connect({ port: target, host: "127.0.0.1", noDelay: true });
     const pair: Pair = { ends: [client, upstream], left: undefined, held: false };
     pairs.add(pair);
+    accepted += 1;
     pass(pair, [client, upstream]);
     pass(pair, [upstream, client]);
     hold(pair, stalled);
@@ -105,6 +109,9 @@ export async function startProxy(): Promise<Proxy> {
         if (bytes === 0) end(pair);
         else pair.left ??= bytes;
       }
+    },
+    get accepted() {
+      return accepted;
     },
     get connections() {
       return pairs.size;
