@@ -7,12 +7,13 @@ import type { Fault, SimulationPlan, SimulationResult } from "./model/simulation
 
 /** The fan-out protocol at a size that no machine here has: docs/scaling.md quotes it. */
 
-const USAGE = `node bench/cluster/simulation.ts [--nodes 100] [--documents 1000000] [--open 0.2]
-  [--routing random|by-document] [--joins-per-second n] [--readings-per-second 20000] [--lost 0] [--seconds 5] [--seed 1]
+const USAGE = `node bench/cluster/simulation.ts [--nodes 100] [--documents 1000000] [--open 0.1]
+  [--routing random|by-document] [--joins-per-second n] [--reply-pause ms]
+  [--readings-per-second 20000] [--lost 0] [--seconds 5] [--seed 1]
   [--out file.json]`;
 /** A million documents and their people; the young ones above all, so that they are not copied again and again. */
 const MEMORY = { maxOldGenerationSizeMb: 4_000, maxYoungGenerationSizeMb: 256 } as const;
-const PATIENCE_MS = 120_000;
+const PATIENCE_MS = 60_000;
 
 interface Options {
   readonly plans: readonly SimulationPlan[];
@@ -24,9 +25,10 @@ function readOptions(): Options {
     options: {
       nodes: { type: "string", default: "100" },
       documents: { type: "string", default: "1000000" },
-      open: { type: "string", default: "0.2" },
+      open: { type: "string", default: "0.1" },
       routing: { type: "string", default: "" },
       "joins-per-second": { type: "string", default: "Infinity" },
+      "reply-pause": { type: "string", default: "0" },
       "readings-per-second": { type: "string", default: "20000" },
       lost: { type: "string", default: "0" },
       seconds: { type: "string", default: "5" },
@@ -40,6 +42,7 @@ function readOptions(): Options {
     seed: Number(values.seed),
     lostShare: Number(values.lost),
     joinsPerSecond: Number(values["joins-per-second"]),
+    replyPauseMs: Number(values["reply-pause"]),
     readingsPerSecond: Number(values["readings-per-second"]),
     measureMs: Number(values.seconds) * 1000,
     patienceMs: PATIENCE_MS,

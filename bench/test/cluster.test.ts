@@ -25,6 +25,7 @@ const BUSY: SimulationPlan = {
   seed: 1,
   lostShare: 0,
   joinsPerSecond: Number.POSITIVE_INFINITY,
+  replyPauseMs: 0,
   readingsPerSecond: 20_000,
   measureMs: 10_000,
   patienceMs: 60_000,

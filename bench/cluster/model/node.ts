@@ -13,6 +13,8 @@ export type NodeLimits = Pick<
 > & {
   /** Documents that a node joins a second when the bus is back; Infinity joins with all at once. */
   readonly joinsPerSecond: number;
+  /** Between two answers for a document; 0 answers whatever comes, `replyMs` later. */
+  readonly replyPauseMs: number;
 };
 
 export interface NodeDeps {
@@ -44,6 +46,7 @@ export class NodeModel implements SeatHost {
   highestSeq = 0;
   readings = 0;
   readonly replyMs: number;
+  readonly replyPauseMs: number;
   readonly seats = new Set<SeatModel>();
   readonly news = new Set<SeatModel>();
   readonly #deps: NodeDeps;
@@ -57,6 +60,7 @@ export class NodeModel implements SeatHost {
   #commitAt: number;
   #tickAt: number;
   #cutOff = false;
+  #committing = false;
   #joining: Iterator<SeatModel> | undefined;
   #joinsDue = 0;
   // --- reader ---
@@ -74,6 +78,7 @@ export class NodeModel implements SeatHost {
     this.place = deps.place;
     const { limits, random } = deps;
     this.replyMs = limits.replyMs;
+    this.replyPauseMs = limits.replyPauseMs;
     this.#digestAt = random() * limits.digestMs;
     this.#beatAt = random() * limits.beatMs;
     this.#commitAt = random() * limits.commitPaceMs;
@@ -144,6 +149,10 @@ export class NodeModel implements SeatHost {
 
   // --- what a seat asks for ---
 
+  get now(): number {
+    return this.#deps.calendar.now;
+  }
+
   publish({ document }: SeatModel, message: Message): void {
     this.#deps.bus.publish(this, document, message);
   }
@@ -195,8 +204,10 @@ export class NodeModel implements SeatHost {
     const seats = this.#dirty;
     if (seats.length === 0) return;
     this.#dirty = [];
+    this.#committing = true;
     for (const seat of seats) seat.beginCommit();
     this.after(COMMIT_MS, () => {
+      this.#committing = false;
       for (const seat of seats) seat.endCommit();
     });
   }
@@ -287,6 +298,10 @@ export class NodeModel implements SeatHost {
       if (!seat.left) seat.finishReading(found);
       if (this.#again.delete(seat)) this.want(seat);
     });
+  }
+
+  get isCommitting(): boolean {
+    return this.#committing;
   }
 
   /** Whether nothing of the last fault is left to do. */

@@ -27,7 +27,9 @@ export class DocumentModel implements Channel {
 
 /** What a seat needs of its node. */
 export interface SeatHost extends BusClient {
+  readonly now: number;
   readonly replyMs: number;
+  readonly replyPauseMs: number;
   highestSeq: number;
   /** Seats that have committed something since their last digest. */
   readonly news: Set<SeatModel>;
@@ -68,6 +70,7 @@ export class SeatModel implements Listener {
   #marks: PeerMarks | undefined;
   #held: Map<number, Held> | undefined;
   #replying = false;
+  #repliedAt = Number.NEGATIVE_INFINITY;
 
   /** With all that the store has by now. */
   constructor(host: SeatHost, document: DocumentModel, at: number) {
@@ -213,9 +216,11 @@ export class SeatModel implements Listener {
   #replySoon(): void {
     if (this.#replying) return;
     this.#replying = true;
-    this.host.after(this.host.replyMs, () => {
+    const { replyMs, replyPauseMs, now } = this.host;
+    this.host.after(Math.max(replyMs, this.#repliedAt + replyPauseMs - now), () => {
       this.#replying = false;
       if (this.left) return;
+      this.#repliedAt = this.host.now;
       this.#say("digest");
       this.host.sayPresence(this);
     });

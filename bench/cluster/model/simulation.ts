@@ -15,6 +15,8 @@ export interface SimulationPlan {
   readonly lostShare: number;
   /** Infinity joins with all documents at once when the bus is back. */
   readonly joinsPerSecond: number;
+  /** 0 as it is: between two answers for a document. */
+  readonly replyPauseMs: number;
   readonly readingsPerSecond: number;
   readonly measureMs: number;
   /** Longest wait for convergence after each fault. */
@@ -78,7 +80,7 @@ function worldPlan(plan: SimulationPlan): WorldPlan {
       mostUnanswered: MOST_UNANSWERED,
     },
     readingsPerSecond: plan.readingsPerSecond,
-    limits: { ...DEFAULT_LIMITS, joinsPerSecond: plan.joinsPerSecond },
+    limits: { ...DEFAULT_LIMITS, joinsPerSecond: plan.joinsPerSecond, replyPauseMs: plan.replyPauseMs },
   };
 }
 

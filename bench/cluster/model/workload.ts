@@ -1,5 +1,5 @@
 /**
- * Who has which document open, and who types. Assumed, not measured: every fifth is open; of 1000 that are, 800 are open to
+ * Who has which document open, and who types. Assumed, not measured: every tenth is open; of 1000 that are, 800 are open to
  * one person, 140 to two, and so on; a person in a hundred types at any moment.
  */
 const PEOPLE_PER_DOCUMENT: readonly {
@@ -29,7 +29,7 @@ export interface Workload {
 
 export const WORKLOAD: Workload = {
   documents: 1_000_000,
-  openShare: 0.2,
+  openShare: 0.1,
   typingShare: 0.01,
   rowsPerSecond: 2,
   typesMs: 20_000,

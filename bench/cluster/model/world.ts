@@ -109,9 +109,10 @@ export class World {
     this.#reconnect(node);
   }
 
-  /** kill -9. Its people come back elsewhere. */
+  /** kill -9 in the middle of a commit. Its people come back elsewhere. */
   crash(place: number): void {
     const node = this.#node(place);
+    while (!node.isCommitting) this.#step();
     node.die();
     for (const [person, seat] of this.#seatOf.entries()) {
       if (seat?.host === node) this.#comeBack(person, 1_000 + this.#random() * 4_000);
@@ -128,8 +129,9 @@ export class World {
     return convergence.result();
   }
 
-  /** Until all nodes have done what the last fault has left them to do; false when they have not within this time. */
+  /** Until a silent node is missed, and all nodes have done what the last fault has left them to do; false when they have not within this time. */
   calmDown(mostMs: number): boolean {
+    this.pass(this.#plan.limits.leaseMs + 2 * this.#plan.limits.beatMs);
     const end = this.calendar.now + mostMs;
     const calm = (): boolean => this.#alive().every(({ isCalm }) => isCalm);
     while (!calm() && this.calendar.now < end) this.pass(TICK_MS * 10);
