@@ -4,7 +4,7 @@ import { createCompactor, type Log } from "@scriptorium/collab";
 import { Failure } from "@scriptorium/shared";
 import { backUp } from "./admin/backup.ts";
 import { openBackup } from "./admin/backup-file.ts";
-import { HELP, readCommand, Usage, type Command } from "./admin/command.ts";
+import { HELP, mongoAddress, readCommand, Usage, type Command } from "./admin/command.ts";
 import { move } from "./admin/move.ts";
 import { Refused } from "./admin/refused.ts";
 import { restore } from "./admin/restore.ts";
@@ -38,8 +38,10 @@ async function run(command: Command): Promise<void> {
       return checkBackup(resolve(command.file));
     case "restore":
       return restoreFrom(resolve(command.file), configure(), command);
-    case "move":
-      return moveTo(command.to, configure());
+    case "move": {
+      const config = configure();
+      return moveTo(command.to ?? mongoAddress(process.env["MOVE_TO"], "--to or MOVE_TO"), config);
+    }
   }
 }
 
@@ -114,7 +116,11 @@ async function moveTo(to: string, { MONGODB_URL, DATA_DIR }: Config): Promise<vo
     const totals = await move({
       source,
       installation: (await openInstallation(source.store.streams, Date.now)).id,
-      open: (id) => mending("--to", openMongoTarget({ url: to, log, claim: { by: "move", source: id } })),
+      open: (id) =>
+        mending(
+          "the address to move to",
+          openMongoTarget({ url: to, log, claim: { by: "move", source: id } }),
+        ),
       watch,
       onMoved: async () => noteMove(dir, { to: withoutSecrets(to), at: new Date().toISOString() }),
     });

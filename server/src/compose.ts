@@ -80,7 +80,7 @@ export async function compose(config: Config, deps: ComposeDeps): Promise<App> {
   let draining = false;
   const unready = () => {
     if (draining) return "draining";
-    return collab.stats().store === "healthy" ? undefined : "store";
+    return collab.stats().store === "healthy" && !cluster.storeAway ? undefined : "store";
   };
   const app = createHttpServer({
     log: deps.log,
@@ -167,12 +167,17 @@ async function openBus({ REDIS_URL: url }: Config, deps: ComposeDeps): Promise<B
 const REVIEW_MS = 30_000;
 
 function reviewNowAndThen({ collab, deletions }: Domain, log: FastifyBaseLogger): NodeJS.Timeout {
+  let running = false;
   const review = async (): Promise<void> => {
+    if (running) return;
+    running = true;
     try {
       await collab.reviewAll();
       await deletions.sweep();
     } catch (error) {
       log.warn({ err: error }, "what other nodes could not tell of was not looked for");
+    } finally {
+      running = false;
     }
   };
   return setInterval(() => void review(), REVIEW_MS).unref();

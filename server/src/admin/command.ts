@@ -4,7 +4,7 @@ export type Command =
   | { readonly name: "help" }
   | { readonly name: "backup" | "check"; readonly file: string }
   | { readonly name: "restore"; readonly file: string; readonly signEveryoneOut: boolean }
-  | { readonly name: "move"; readonly to: string };
+  | { readonly name: "move"; /** Without it, the variable MOVE_TO says it. */ readonly to?: string };
 
 export const HELP = `npm run admin -- <command>
 
@@ -12,7 +12,8 @@ export const HELP = `npm run admin -- <command>
   check <file>                     reads a backup and says what is in it
   restore <file>                   fills an empty DATA_DIR, or an empty database at MONGODB_URL
     --sign-everyone-out            without sessions and keys: everybody signs in again
-  move --to <mongodb url>          takes the installation in DATA_DIR to an empty database
+  move --to <mongodb url>          takes the installation in DATA_DIR to an empty database; without --to to the one that
+                                   the variable MOVE_TO names, which no list of processes shows
 
 DATA_DIR and MONGODB_URL are those of the server, from the environment or from .env. More: docs/operations.md
 `;
@@ -38,14 +39,19 @@ export function readCommand(args: readonly string[]): Command {
     }
     case "move": {
       const { values, positionals } = parse(rest, { to: { type: "string" } });
+      if (positionals.length > 0) throw new Usage("move takes nothing but --to");
       const { to } = values;
-      if (positionals.length > 0 || typeof to !== "string" || !/^mongodb(\+srv)?:\/\/./.test(to))
-        throw new Usage("move needs --to mongodb://host/database");
-      return { name, to };
+      return typeof to === "string" ? { name, to: mongoAddress(to, "--to") } : { name };
     }
     default:
       throw new Usage(`there is no command ${name}`);
   }
+}
+
+/** `by` is where it was said. Without the address in the message: there may be a password in it. */
+export function mongoAddress(address: string | undefined, by: string): string {
+  if (address !== undefined && /^mongodb(\+srv)?:\/\/./.test(address)) return address;
+  throw new Usage(`${by} must be mongodb://host/database`);
 }
 
 function parse(args: string[], options: NonNullable<ParseArgsConfig["options"]>) {

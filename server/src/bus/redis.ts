@@ -227,7 +227,7 @@ class RedisBus implements Bus {
   #receive(channel: string, sealed: Buffer): void {
     if (!this.#subscriptions.wants(channel)) return;
     const opening = this.#seal.open(channel, sealed);
-    if (opening.kind === "refused") this.#counts.refused += 1;
+    if (opening.kind === "refused" || opening.kind === "repeated") this.#counts.refused += 1;
     if (opening.kind !== "message") return;
     if (channel !== this.#inbox) {
       this.#counts.received += 1;

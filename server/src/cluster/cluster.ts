@@ -17,6 +17,8 @@ export interface Cluster {
       }
     | undefined;
   readonly control: Pick<Control, "announce" | "start">;
+  /** Whether the store could not be asked when that was last tried. */
+  readonly storeAway: boolean;
   /** What does not work as it should, though everything that matters does. */
   degraded(): "bus" | undefined;
   /** Numbers by name, for /metrics. */
@@ -31,6 +33,7 @@ export function aloneOnStore({ log }: { log: ControlLog }): Cluster {
   return {
     room: undefined,
     control,
+    storeAway: false,
     degraded: () => undefined,
     stats: () => ({}),
     stop: () => control.stop(),
@@ -66,6 +69,9 @@ export async function joinCluster(deps: ClusterDeps): Promise<Cluster> {
   return {
     room: { node, bus: bus ?? createNoBus(), peers: nodes },
     control,
+    get storeAway() {
+      return control.failing;
+    },
     degraded: () => (bus?.state === "down" ? "bus" : undefined),
     stats: () => ({
       ...(bus === undefined ? {} : { bus: { up: Number(bus.state === "up"), ...bus.stats() } }),

@@ -4,6 +4,7 @@ import { CONTROL_STREAM, ControlEvent, type Control, type ControlLog } from "./e
 import { createOutbox, type OutboxLimits } from "./outbox.ts";
 import { createReactions, type Reactions } from "./reactions.ts";
 import { createRounds } from "./rounds.ts";
+import { createRumours, encodeRumour, type RumourLimits } from "./rumours.ts";
 import { within } from "./within.ts";
 
 /** Counts since the start. */
@@ -19,7 +20,7 @@ export interface ControlStats {
   readonly unsent: number;
 }
 
-export interface ControlLimits extends OutboxLimits {
+export interface ControlLimits extends OutboxLimits, RumourLimits {
   /** Without a hint on the bus events are found this late. */
   readonly pollMs: number;
   /** The longest pause between two tries while the store cannot be read. */
@@ -32,13 +33,13 @@ const LIMITS: ControlLimits = {
   pollMs: 500,
   slowestMs: 2_000,
   leaveMs: 1_000,
+  rumourMs: 300,
   entries: 10_000,
   unsent: 1_000,
 };
 const BATCH = 500;
-/** Hints that there is something to read. They carry nothing, so there is nothing in them to trust. */
+/** What was announced just now: a hint to read the store, and acted on by itself where the store cannot be read. */
 const CHANNEL = "control";
-const LOOK = Uint8Array.of(1);
 
 const Entry = z.object({ node: z.string(), events: z.array(ControlEvent) });
 
@@ -52,6 +53,8 @@ export interface ControlDeps {
 }
 
 export interface SharedControl extends Control {
+  /** Whether the store could not be read or written when that was last tried. */
+  readonly failing: boolean;
   /** Reads what there is to read, and sends what has failed. Rejects when the store cannot be asked. */
   look(): Promise<void>;
   stats(): ControlStats;
@@ -59,7 +62,8 @@ export interface SharedControl extends Control {
 
 /**
  * Events between nodes: a stream that every node reads by position. It is the truth about what was announced; the bus
- * only makes it faster. A node acts on its own events before they are in the stream, and on all others in its order.
+ * only makes it faster. A node acts on its own events before they are in the stream, and on all others in its order. One
+ * that hears the bus and cannot read the store acts on what the bus says, and once more when it can.
  */
 export function createSharedControl(deps: ControlDeps): SharedControl {
   const { streams, node, bus, log } = deps;
@@ -70,14 +74,23 @@ export function createSharedControl(deps: ControlDeps): SharedControl {
     streams,
     node,
     known: () => feed.position,
-    onSent: () => bus?.publish(CHANNEL, LOOK),
+    onSent: (events) => bus?.publish(CHANNEL, encodeRumour(events)),
     log,
     limits,
   });
   let reactions: Reactions | undefined;
+  let failing = false;
+  const rumours = createRumours({
+    act: (event) => void reactions?.act(event),
+    actOnAll: () => void reactions?.actOnAll(),
+    limits,
+  });
   const rounds = createRounds({
     work: async () => {
+      const confirmed = rumours.begin();
       await feed.read(reactions);
+      confirmed();
+      failing = false;
       counts.polls += 1;
       reactions?.retry();
       await outbox.sendKept();
@@ -85,6 +98,7 @@ export function createSharedControl(deps: ControlDeps): SharedControl {
     everyMs: limits.pollMs,
     slowestMs: limits.slowestMs,
     onFailure: (error) => {
+      failing = true;
       counts.failedPolls += 1;
       log.warn({ err: error }, "control events cannot be read or written; it is tried again");
     },
@@ -102,12 +116,19 @@ export function createSharedControl(deps: ControlDeps): SharedControl {
     async start(effects) {
       await feed.begin();
       reactions = createReactions(effects, log);
-      hints = bus?.subscribe(CHANNEL, () => rounds.soon());
+      hints = bus?.subscribe(CHANNEL, (message) => {
+        rumours.heard(message);
+        rounds.soon();
+      });
       rounds.start();
     },
     look: () => rounds.run(),
+    get failing() {
+      return failing;
+    },
     async stop() {
       hints?.end();
+      rumours.stop();
       const last = rounds.stop().then(() => outbox.sendKept());
       await within(
         last.catch((error: unknown) => log.error({ err: error }, "other nodes were not told of a change")),

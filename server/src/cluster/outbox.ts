@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { Failure, type Streams } from "@scriptorium/shared";
-import { CONTROL_STREAM, type Announcement, type ControlLog } from "./events.ts";
+import { CONTROL_STREAM, type Announcement, type ControlEvent, type ControlLog } from "./events.ts";
 
 /** Announcements on their way into the stream. */
 export interface Outbox {
@@ -17,7 +17,7 @@ export interface OutboxDeps {
   readonly node: string;
   /** A position that is known to be there, or 0. */
   readonly known: () => number;
-  readonly onSent: () => void;
+  readonly onSent: (events: readonly ControlEvent[]) => void;
   readonly log: ControlLog;
   readonly limits: OutboxLimits;
 }
@@ -48,7 +48,7 @@ export function createOutbox({ streams, node, known, onSent, log, limits }: Outb
       if (outcome === "seen") return;
       if (outcome === "ok") {
         tail = at;
-        onSent();
+        onSent(events);
         return at % trimEvery === 0 ? trim(at - limits.entries) : undefined;
       }
       await delay(Math.random() * JITTER_MS);

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { readCommand, Usage } from "../../src/admin/command.ts";
+import { mongoAddress, readCommand, Usage } from "../../src/admin/command.ts";
 
 describe("the admin command line", () => {
   it("understands each command", () => {
@@ -13,6 +13,16 @@ describe("the admin command line", () => {
     assert.deepEqual(restored, { name: "restore", file: "f", signEveryoneOut: true });
     const to = "mongodb+srv://host/db";
     assert.deepEqual(readCommand(["move", "--to", to]), { name: "move", to });
+    assert.deepEqual(readCommand(["move"]), { name: "move" });
+  });
+
+  it("repeats no address that it does not take, for there may be a password in it", () => {
+    assert.equal(mongoAddress("mongodb://host/db", "MOVE_TO"), "mongodb://host/db");
+    for (const bad of [undefined, "", "http://u:secret@host"])
+      assert.throws(
+        () => mongoAddress(bad, "MOVE_TO"),
+        (error) => error instanceof Usage && /^MOVE_TO /.test(error.message) && !/secret/.test(error.message),
+      );
   });
 
   for (const line of [
@@ -22,7 +32,6 @@ describe("the admin command line", () => {
     "backup --to mongodb://h f",
     "check",
     "restore --sign-out f",
-    "move",
     "move mongodb://host/db",
     "move --to http://host",
     "move --to mongodb://h f",

@@ -179,7 +179,7 @@ describe("moving an installation from SQLite to MongoDB", () => {
       const client = new MongoClient(url);
       t.after(() => client.close());
       await client.db().collection("customers").insertOne({ name: "somebody else's" });
-      const run = await startAdmin(["move", "--to", url], { DATA_DIR: site.dir }).ended;
+      const run = await startAdmin(["move"], { DATA_DIR: site.dir, MOVE_TO: url }).ended;
       assert.equal(run.code, 1);
       assert.match(run.stderr, /is not empty, it holds customers/);
       assert.deepEqual(

@@ -61,6 +61,27 @@ describe("the seal of the bus", () => {
     assert.equal(b.open("c", sealed).kind, "message");
   });
 
+  it("opens nothing twice, and nothing that is older than what it has opened, on whatever channel", () => {
+    const [sender, other, listener] = [node(), node(), node()];
+    const [first, second, third] = ["c", "c", "d"].map((channel) =>
+      sender.seal(channel, Buffer.from(channel)),
+    );
+    assert.ok(first && second && third);
+    const kinds = (channel: string, ...all: Buffer[]) =>
+      all.map((sealed) => listener.open(channel, sealed).kind);
+    assert.deepEqual(kinds("c", second, second, first), ["message", "repeated", "repeated"]);
+    assert.deepEqual(kinds("c", other.seal("c", Buffer.of())), ["message"], "each sender counts for itself");
+    assert.deepEqual(kinds("d", third), ["message"]);
+    assert.deepEqual(
+      kinds("c", third),
+      ["refused"],
+      "of another channel, which tells nothing about its number",
+    );
+    const renumbered = Buffer.from(second);
+    renumbered[SEAL_BYTES - 1] = 9;
+    assert.deepEqual(kinds("c", renumbered), ["refused"]);
+  });
+
   it("refuses messages over the limit, however well sealed", () => {
     const generous = createSeal({ secret, messageBytes: 5000 });
     assert.equal(b.open("c", generous.seal("c", Buffer.alloc(1000))).kind, "message");

@@ -142,16 +142,57 @@ describe("the control feed", () => {
     assert.ok(gate.reads <= 3, `${gate.reads} reads`);
   });
 
-  it("trusts nothing in a hint", async (t) => {
+  it("takes what the bus says for a hint while the store can be read, and nothing that is not an event for more", async (t) => {
     const streams = memoryStreams();
     const hub = createMemoryHub();
     const stranger = hub.join();
-    const b = await startNode(t, streams, { bus: hub.join() });
-    const forged = JSON.stringify({ node: "x", events: change("ada").events });
-    stranger.publish("control", new TextEncoder().encode(forged));
+    const b = await startNode(t, streams, { bus: hub.join(), limits: { rumourMs: 20 } });
+    const say = (said: unknown) =>
+      stranger.publish("control", new TextEncoder().encode(JSON.stringify(said)));
+    say({ node: "x", events: change("ada").events });
+    say([{ type: "user-changed" }]);
+    say("user-changed");
     stranger.publish("control", new Uint8Array());
-    await until(() => b.control.stats().polls > 0, "it looked");
+    say(change("bo").events);
+    await until(() => b.control.stats().polls > 1, "it looked");
+    // Longer than rumours wait: what was to be acted on would have been.
+    await new Promise((settled) => setTimeout(settled, 60));
     assert.deepEqual(b.acted, []);
+  });
+
+  it("acts on what the bus says when the store cannot be read, whether it refuses or hangs", async (t) => {
+    const whole = memoryStreams();
+    const hub = createMemoryHub();
+    const { gate, streams } = gated(whole);
+    const a = await startNode(t, whole, { bus: hub.join() });
+    const b = await startNode(t, streams, { bus: hub.join(), limits: { rumourMs: 20 } });
+    gate.failing.add("read");
+    await a.control.announce(change("ada"));
+    await until(() => b.acted.length === 1, "it acts while reads fail");
+    assert.equal(b.control.failing, true);
+    gate.failing.clear();
+    const { promise, resolve } = Promise.withResolvers<undefined>();
+    gate.open = promise.then(() => undefined);
+    await a.control.announce(change("bo"));
+    await until(() => b.acted.length === 2, "it acts while reads hang");
+    resolve(undefined);
+    await b.control.look();
+    assert.deepEqual(b.acted, ["ada", "bo", "ada", "bo"], "and again when the store says so");
+    assert.equal(b.control.failing, false);
+  });
+
+  it("looks at everything when the bus says more than it can keep while the store cannot be read", async (t) => {
+    const whole = memoryStreams();
+    const hub = createMemoryHub();
+    const { gate, streams } = gated(whole);
+    const stranger = hub.join();
+    const b = await startNode(t, streams, { bus: hub.join(), limits: { rumourMs: HOUR_MS } });
+    gate.failing.add("read");
+    const events = Array.from({ length: 600 }, (_, i) => change(`u${i}`).events).flat();
+    for (let i = 0; i < 2; i += 1)
+      stranger.publish("control", new TextEncoder().encode(JSON.stringify(events)));
+    await until(() => b.acted.length > 0, "it acts");
+    assert.deepEqual(b.acted, ["*"]);
   });
 
   it("goes on after an outage of the store and misses nothing", async (t) => {
