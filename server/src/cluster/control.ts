@@ -1,10 +1,10 @@
-import type { Bus, Streams, Subscription } from "@scriptorium/shared";
+import type { Bus, Streams } from "@scriptorium/shared";
 import { z } from "zod";
 import { CONTROL_STREAM, ControlEvent, type Control, type ControlLog } from "./events.ts";
 import { createOutbox, type OutboxLimits } from "./outbox.ts";
 import { createReactions, type Reactions } from "./reactions.ts";
 import { createRounds } from "./rounds.ts";
-import { createRumours, encodeRumour, type RumourLimits } from "./rumours.ts";
+import { createRumours, type RumourLimits } from "./rumours.ts";
 import { within } from "./within.ts";
 
 /** Counts since the start. */
@@ -38,8 +38,6 @@ const LIMITS: ControlLimits = {
   unsent: 1_000,
 };
 const BATCH = 500;
-/** What was announced just now: a hint to read the store, and acted on by itself where the store cannot be read. */
-const CHANNEL = "control";
 
 const Entry = z.object({ node: z.string(), events: z.array(ControlEvent) });
 
@@ -70,21 +68,12 @@ export function createSharedControl(deps: ControlDeps): SharedControl {
   const limits = { ...LIMITS, ...deps.limits };
   const counts = { announced: 0, polls: 0, failedPolls: 0 };
   const feed = createFeed({ streams, node, log });
-  const outbox = createOutbox({
-    streams,
-    node,
-    known: () => feed.position,
-    onSent: (events) => bus?.publish(CHANNEL, encodeRumour(events)),
-    log,
-    limits,
-  });
+  const rumours = createRumours({ bus, whenHeard: () => rounds.soon(), limits });
+  const known = () => feed.position;
+  const onSent = (events: readonly ControlEvent[]) => rumours.spread(events);
+  const outbox = createOutbox({ streams, node, known, onSent, log, limits });
   let reactions: Reactions | undefined;
   let failing = false;
-  const rumours = createRumours({
-    act: (event) => void reactions?.act(event),
-    actOnAll: () => void reactions?.actOnAll(),
-    limits,
-  });
   const rounds = createRounds({
     work: async () => {
       const confirmed = rumours.begin();
@@ -103,7 +92,6 @@ export function createSharedControl(deps: ControlDeps): SharedControl {
       log.warn({ err: error }, "control events cannot be read or written; it is tried again");
     },
   });
-  let hints: Subscription | undefined;
 
   return {
     async announce(announcement) {
@@ -116,10 +104,7 @@ export function createSharedControl(deps: ControlDeps): SharedControl {
     async start(effects) {
       await feed.begin();
       reactions = createReactions(effects, log);
-      hints = bus?.subscribe(CHANNEL, (message) => {
-        rumours.heard(message);
-        rounds.soon();
-      });
+      rumours.listen(reactions);
       rounds.start();
     },
     look: () => rounds.run(),
@@ -127,7 +112,6 @@ export function createSharedControl(deps: ControlDeps): SharedControl {
       return failing;
     },
     async stop() {
-      hints?.end();
       rumours.stop();
       const last = rounds.stop().then(() => outbox.sendKept());
       await within(
