@@ -55,6 +55,24 @@ describe("a directory that is being filled", () => {
   });
 });
 
+describe("a directory that is not empty", () => {
+  const left = ["scriptorium.db-wal", "scriptorium.db-shm", "scriptorium.db-journal"];
+  for (const name of left)
+    it(`is not filled when ${name} was left in it, which would be replayed over the new database`, async (t) => {
+      const dir = await directory(t);
+      await writeFile(join(dir, name), "");
+      await assert.rejects(openSqliteTarget({ dir, log }), /holds an installation already/);
+      assert.deepEqual(await readdir(dir), [name]);
+    });
+
+  it("is not filled when an installation was moved from it, since no server would serve it", async (t) => {
+    const dir = await directory(t);
+    noteMove(dir, { to: "mongodb://host/db", at: "2026-01-01" });
+    await assert.rejects(openSqliteTarget({ dir, log }), /was moved to mongodb/);
+    assert.deepEqual(await readdir(dir), ["moved.json"]);
+  });
+});
+
 describe("an installation in a directory", () => {
   it("is copied as it is at one moment while its server has it open", async (t) => {
     const [dir, into] = [await directory(t), await directory(t)];

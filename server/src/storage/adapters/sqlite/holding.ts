@@ -115,4 +115,6 @@ function demandNone(dir: string): void {
       throw new Error(
         `${dir} holds an installation already (${DATABASE_FILE}${left}); name an empty directory`,
       );
+  // A server would refuse what is put beside that note.
+  refuseMoved(dir);
 }
