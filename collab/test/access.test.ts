@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { Failure } from "@scriptorium/shared";
 import { WebSocket } from "ws";
 import { HocuspocusProvider } from "@hocuspocus/provider";
 import { notesName, People, saved, until } from "./support/harness.ts";
@@ -218,6 +219,39 @@ describe("readers", () => {
     await until(() => readOnlyReason(bo) === "role", "bo is a reader");
     await until(() => eve.closes.includes(4403) || eve.denials.length > 0, "eve is out");
     await until(() => dora.closes.includes(4401) || dora.denials.length > 0, "dora is out");
+  });
+});
+
+describe("a review of everybody", () => {
+  it("[AC3] [AC4] acts on what nobody told of, and leaves alone whom Access cannot tell about now", async (t) => {
+    const stage = await openStage(t);
+    const { people, collab } = stage.harness;
+    const [ada, bo, eve] = [stage.provider("ada"), stage.provider("bo"), stage.yjs("eve")];
+    await Promise.all([saved(ada), saved(bo)]);
+    await until(() => eve.provider.synced, "all are in");
+    people.permissions.set(`bo ${stage.name}`, "read");
+    people.permissions.set(`eve ${stage.name}`, "none");
+    people.broken = new Failure("try_later");
+    await collab.reviewAll();
+    await type(bo, ["still here"]);
+    await saved(bo);
+    assert.deepEqual([...ada.closes, ...bo.closes, ...eve.closes], []);
+    people.broken = undefined;
+    await collab.reviewAll();
+    await until(() => readOnlyReason(bo) === "role", "bo is a reader now");
+    await until(() => eve.closes.includes(4403), "eve is out");
+    assert.deepEqual(ada.closes, []);
+  });
+
+  it("[AC7] after events were missed, sends whoever cannot be asked about away to try later", async (t) => {
+    const stage = await openStage(t);
+    const { people, collab } = stage.harness;
+    const eve = stage.yjs("eve");
+    await until(() => eve.provider.synced, "eve is in");
+    people.broken = new Failure("try_later");
+    await collab.recheckAll();
+    await until(() => eve.closes.length > 0, "she is sent away");
+    assert.equal(eve.closes[0], 1013);
   });
 });
 

@@ -44,6 +44,8 @@ export interface ComposeDeps {
   readonly steady?: () => number;
   /** On top of what the configuration sets; for tests and benchmarks. */
   readonly collabLimits?: Partial<CollabLimits>;
+  /** How often everybody who is here is asked about again; for tests. */
+  readonly reviewMs?: number;
 }
 
 export interface App {
@@ -99,7 +101,7 @@ export async function compose(config: Config, deps: ComposeDeps): Promise<App> {
   routeUpgrades(app, config.ROLES.includes("collab") ? collab : undefined, deps.log);
   await cluster.control.start(effectsOn(domain));
   await deletions.sweep();
-  const review = cluster.room === undefined ? undefined : reviewNowAndThen(domain, deps.log);
+  const review = cluster.room === undefined ? undefined : reviewNowAndThen(domain, deps);
 
   return {
     app,
@@ -166,7 +168,8 @@ async function openBus({ REDIS_URL: url }: Config, deps: ComposeDeps): Promise<B
 /** A node that dies between a change and its announcement leaves the others untold; this is how long at most. */
 const REVIEW_MS = 30_000;
 
-function reviewNowAndThen({ collab, deletions }: Domain, log: FastifyBaseLogger): NodeJS.Timeout {
+function reviewNowAndThen(domain: Domain, { log, reviewMs = REVIEW_MS }: ComposeDeps): NodeJS.Timeout {
+  const { collab, deletions } = domain;
   let running = false;
   const review = async (): Promise<void> => {
     if (running) return;
@@ -180,7 +183,7 @@ function reviewNowAndThen({ collab, deletions }: Domain, log: FastifyBaseLogger)
       running = false;
     }
   };
-  return setInterval(() => void review(), REVIEW_MS).unref();
+  return setInterval(() => void review(), reviewMs).unref();
 }
 
 /** What this node does when it hears of a change: first what it knows is put right, then who is there is asked again. */

@@ -20,7 +20,7 @@ export type { ServerProcess } from "./testing/server-process.ts";
 const WEB_DIR = fileURLToPath(new URL("../../web/dist", import.meta.url));
 
 export interface TestOptions extends Partial<
-  Pick<ComposeDeps, "now" | "webDir" | "collabLimits" | "bus" | "node" | "steady">
+  Pick<ComposeDeps, "now" | "webDir" | "collabLimits" | "reviewMs" | "bus" | "node" | "steady">
 > {
   /** Environment variables, checked like those of a real start. */
   readonly env?: Readonly<Record<string, string>>;
@@ -70,8 +70,8 @@ export async function composeForTest(options: TestOptions = {}): Promise<TestApp
   return { ...app, config };
 }
 
-function definedOf({ collabLimits, bus, node, steady }: TestOptions): Partial<ComposeDeps> {
-  const given = { collabLimits, bus, node, steady };
+function definedOf({ collabLimits, reviewMs, bus, node, steady }: TestOptions): Partial<ComposeDeps> {
+  const given = { collabLimits, reviewMs, bus, node, steady };
   return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
 }
 

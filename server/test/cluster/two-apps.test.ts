@@ -31,14 +31,22 @@ interface There {
 }
 
 /** Two nodes on one store; B's sessions, once known, are known until somebody says otherwise. */
-async function openPair(t: TestContext, options: { frozen?: boolean } = {}): Promise<Pair> {
+async function openPair(
+  t: TestContext,
+  options: { frozen?: boolean; reviewMs?: number } = {},
+): Promise<Pair> {
   const hub = createMemoryHub();
   const store = await openMemory();
   const control: Pair["control"] = { append: "whole" };
   const busB = hub.join();
   const [a, b] = await Promise.all([
     startServer({ store: { ...store, streams: faulty(store.streams, control) }, bus: hub.join() }),
-    startServer({ store, bus: busB, ...(options.frozen === true ? { steady: () => 0 } : {}) }),
+    startServer({
+      store,
+      bus: busB,
+      ...(options.frozen === true ? { steady: () => 0 } : {}),
+      ...(options.reviewMs === undefined ? {} : { reviewMs: options.reviewMs }),
+    }),
   ]);
   t.after(() => Promise.all([a.stop(), b.stop()]));
   return {
@@ -257,6 +265,23 @@ describe("two nodes on one store", { timeout: 120_000 }, () => {
     assert.deepEqual(await Promise.all(sockets.map(({ closed }) => closed)), [4401, 4403, 4410]);
     assert.equal(await pair.at(pair.b, phone).status(), 401);
     assert.equal(await metric(pair.b, "control_missed"), 1);
+  });
+
+  it("find out by themselves what a node did not live to announce", async (t) => {
+    const pair = await openPair(t, { reviewMs: 50 });
+    const { owner, guest, id, notes } = await project(pair.a);
+    const phone = await pair.b.login(owner.user.username);
+    const sockets = [await pair.open(phone, notes), await pair.open(guest, notes)];
+    const told = async () => (await pair.store.streams.head("control"))?.at;
+    const before = await told();
+    pair.control.append = "lost";
+    await owner.removeMember(id, guest.user.id);
+    await fetch(`${pair.a.url}/api/v1/auth/logout`, {
+      method: "POST",
+      headers: { authorization: `Bearer ${phone.accessToken}` },
+    });
+    assert.deepEqual(await Promise.all(sockets.map(({ closed }) => closed)), [4401, 4403]);
+    assert.equal(await told(), before, "nobody was told");
   });
 
   it("are ready without the bus, say that it is missing, and sign off when they stop", async (t) => {
