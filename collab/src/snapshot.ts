@@ -224,7 +224,7 @@ export interface Replacement {
   /** V1 update that becomes the whole content; undefined deletes the document for good. */
   readonly update: Uint8Array | undefined;
   /** Client ids of the lineage that ends. */
-  readonly retired: Iterable<number>;
+  readonly retired: readonly number[];
 }
 
 /**
