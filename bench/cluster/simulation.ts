@@ -27,7 +27,7 @@ function readOptions(): Options {
       documents: { type: "string", default: "1000000" },
       open: { type: "string", default: "0.1" },
       routing: { type: "string", default: "" },
-      "joins-per-second": { type: "string", default: "Infinity" },
+      "joins-per-second": { type: "string", default: "5000" },
       "reply-pause": { type: "string", default: "0" },
       "readings-per-second": { type: "string", default: "20000" },
       lost: { type: "string", default: "0" },

@@ -24,7 +24,7 @@ const BUSY: SimulationPlan = {
   routing: "random",
   seed: 1,
   lostShare: 0,
-  joinsPerSecond: Number.POSITIVE_INFINITY,
+  joinsPerSecond: 5_000,
   replyPauseMs: 0,
   readingsPerSecond: 20_000,
   measureMs: 10_000,

@@ -11,7 +11,7 @@ export type NodeLimits = Pick<
   CollabLimits,
   "beatMs" | "leaseMs" | "digestMs" | "replyMs" | "pollMs" | "pollsPerSecond" | "readsAtOnce" | "commitPaceMs"
 > & {
-  /** Documents that a node joins a second when the bus is back; Infinity joins with all at once. */
+  /** Documents that a node joins a second when the bus is back: 500 in each of its ticks; Infinity joins with all at once. */
   readonly joinsPerSecond: number;
   /** Between two answers for a document; 0 answers whatever comes, `replyMs` later. */
   readonly replyPauseMs: number;
@@ -96,8 +96,12 @@ export class NodeModel implements SeatHost {
 
   /** Subscribed, or not: then the bus is down, and all join when it is back. */
   joinOrWait(seat: SeatModel): void {
-    if (this.up) seat.join();
-    else seat.stale = true;
+    if (!this.up) {
+      seat.stale = true;
+      return;
+    }
+    seat.join();
+    this.want(seat);
   }
 
   close(seat: SeatModel): void {
@@ -248,11 +252,11 @@ export class NodeModel implements SeatHost {
       this.#joining = undefined;
       return;
     }
-    this.#joining = Array.from(this.seats).values();
-    this.#joinSome();
     const due = this.#farewells;
     this.#farewells = new Map();
     for (const [document, message] of due) this.#deps.bus.publish(this, document, message);
+    this.#joining = Array.from(this.seats).values();
+    this.#joinSome();
   }
 
   #joinSome(): void {
