@@ -14,7 +14,7 @@ import { openHocuspocus, openYWebsocket, type Typist } from "./support/typists.t
 /** CHAOS_SEED repeats a run as far as its timing allows; CHAOS_SECONDS makes it longer than CI has time for. */
 const { CHAOS_SEED, CHAOS_SECONDS } = process.env;
 const SEED = Number(CHAOS_SEED ?? randomInt(2 ** 31));
-const CHAOS_MS = Number(CHAOS_SECONDS ?? 60) * 1_000;
+const CHAOS_MS = Number(CHAOS_SECONDS ?? 120) * 1_000;
 const NODES = 3;
 const DOCUMENTS = 3;
 const TYPING_MS = 120;

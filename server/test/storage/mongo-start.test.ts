@@ -171,6 +171,21 @@ describe("the first start", { skip: NO_MONGO }, () => {
     });
   }
 
+  it("says at the start when the clock here is not that of the server, and by how much", async () => {
+    const { url, drop } = await freshDatabase();
+    const warned: object[] = [];
+    const log = { ...SILENT, warn: (fields: object) => void warned.push(fields) };
+    const openAt = async (aheadMs: number) =>
+      (await openMongo({ url, log, limits: LIMITS, now: () => Date.now() + aheadMs })).close();
+    await openAt(0);
+    assert.deepEqual(warned, []);
+    await openAt(-3_600_000);
+    const [told = {}] = warned;
+    const aheadMs = "aheadMs" in told ? Number(told.aheadMs) : 0;
+    assert.ok(Math.abs(aheadMs + 3_600_000) < 60_000, String(aheadMs));
+    await drop();
+  });
+
   it("keeps what is there across a close, and refuses work after it", async (t) => {
     const { url, drop } = await freshDatabase();
     t.after(drop);

@@ -22,6 +22,8 @@ export interface Connection {
   readonly db: Db;
   /** A replica set or a router in front of some. */
   readonly replicated: boolean;
+  /** The server's wall clock, ms since 1970, where it tells it. */
+  readonly clock: number | undefined;
 }
 
 /** Where the connection string names no database; the driver's own default is "test". */
@@ -37,7 +39,9 @@ export async function connect(url: string, limits: ConnectLimits): Promise<Conne
     const hello = await db.admin().command({ hello: 1 });
     // Asks for what only a signed-in user may: some servers check no password before.
     await db.collection("meta").findOne({}, { projection: { _id: 1 } });
-    return { client, db, replicated: typeof hello["setName"] === "string" || hello["msg"] === "isdbgrid" };
+    const replicated = typeof hello["setName"] === "string" || hello["msg"] === "isdbgrid";
+    const clock: unknown = hello["localTime"];
+    return { client, db, replicated, clock: clock instanceof Date ? clock.getTime() : undefined };
   } catch (error) {
     const hosts = client.options.srvHost ?? client.options.hosts.map(String).join(", ");
     await client.close();

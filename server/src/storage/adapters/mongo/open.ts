@@ -34,6 +34,9 @@ export const MONGO_LIMITS: MongoLimits = {
   queuedBytes: 128 * 1024 * 1024,
 };
 
+/** Nodes that are each so far off MongoDB's clock are within the minute's grace of a refresh token. */
+const CLOCKS_APART_MS = 30_000;
+
 export interface MongoOptions {
   /** `mongodb://` or `mongodb+srv://`; without a database in it, the one called scriptorium. */
   readonly url: string;
@@ -52,7 +55,7 @@ export interface MongoOptions {
 export async function openMongo(options: MongoOptions): Promise<Store> {
   const { url, log, now = Date.now } = options;
   const limits = { ...MONGO_LIMITS, ...options.limits };
-  const { client, db, replicated } = await connect(url, limits);
+  const { client, db, replicated, clock } = await connect(url, limits);
   const table = openTables(db, { replicated, replicationMs: limits.replicationMs });
   const gate = createGate(limits);
   try {
@@ -63,6 +66,12 @@ export async function openMongo(options: MongoOptions): Promise<Store> {
     throw error;
   }
   log.info({ database: db.databaseName, replicated }, "the store is MongoDB");
+  const aheadMs = clock === undefined ? 0 : now() - clock;
+  if (Math.abs(aheadMs) > CLOCKS_APART_MS)
+    log.warn(
+      { aheadMs },
+      "the clocks of this machine and of MongoDB's differ: what one node signs may have expired on another, so people are signed out; documents do not go by clocks",
+    );
 
   const streams = mongoStreams({ gate, entries: table("entries"), floors: table("floors") });
   return {
