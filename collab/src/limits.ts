@@ -68,6 +68,9 @@ export interface CollabLimits {
   readonly pollsPerSecond: number;
   /** Documents that are read from the log at the same time. */
   readonly readsAtOnce: number;
+  /** When the log does not list what was announced, it is read once more after this long: longer than a member of a replica
+   * set can take itself for the primary that it is no more (MongoDB: 10 s by default). */
+  readonly confirmMs: number;
 }
 
 export const DEFAULT_LIMITS: CollabLimits = {
@@ -102,8 +105,9 @@ export const DEFAULT_LIMITS: CollabLimits = {
   replyMs: 100,
   digestMs: 5_000,
   beatMs: 1_000,
-  leaseMs: 4_000,
+  leaseMs: 3_000,
   pollMs: 1_000,
   pollsPerSecond: 200,
   readsAtOnce: 4,
+  confirmMs: 15_000,
 };

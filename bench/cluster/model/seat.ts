@@ -186,7 +186,7 @@ export class SeatModel implements Listener {
       for (const seq of some) held.take(log, seq, seq);
       this.host.advanced(this, place, held);
     }
-    if (reading !== undefined) this.#marks?.finishReading(reading);
+    if (reading !== undefined) this.#marks?.finishReading(reading, () => true);
     for (const { place } of rows) this.#check(place, this.document.rowsOf(place));
   }
 

@@ -7,17 +7,17 @@ const READ_ATTEMPTS = 5;
 /**
  * Reads from the log what other nodes have committed and this one does not have. Rows first, the head second, as in
  * `loadDocument`: a row that is gone by the time it is asked for is inside a part that the head, read later, names.
- * `ended`: the document has another epoch now.
+ * `ended`: the document has another epoch now. `unsure`: not everything that was announced was seen to be there.
  */
 export async function readFromLog(
   store: DocumentStore,
   seat: Seat,
   node: string,
-): Promise<"current" | "ended"> {
+): Promise<"current" | "unsure" | "ended"> {
   const { room, document } = seat;
   const reading = seat.marks.beginReading();
   const names = await store.listRows(document, room.epoch);
-  const foreign = names.filter((name) => name.node !== node && name.seq > seat.marks.appliedOf(name.node));
+  const foreign = names.filter((name) => name.node !== node && !seat.marks.has(name.node, name.seq));
   const missing = foreign.filter((name) => !seat.read.has(keyOf(name)));
   const ids = missing.map((name): RowId => ({ ...name, document, epoch: room.epoch }));
   const rows = ids.length === 0 ? [] : await store.getRows(ids);
@@ -29,9 +29,10 @@ export async function readFromLog(
   seat.parts = found.named;
   // Those that are no longer listed are in a part. Without numbers that follow each other there is no mark to move: of
   // rows that are being committed now, a later one can be seen before an earlier one.
-  seat.read = new Set(foreign.map(keyOf));
-  seat.marks.finishReading(reading);
-  return "current";
+  const read = new Set(foreign.map(keyOf));
+  seat.read = read;
+  const isListed = (other: string, seq: number): boolean => read.has(keyOf({ node: other, seq }));
+  return seat.marks.finishReading(reading, isListed) ? "current" : "unsure";
 }
 
 async function readNewParts(
@@ -52,6 +53,6 @@ async function readNewParts(
   throw new Error(`the head of ${document} kept moving while it was read`);
 }
 
-function keyOf({ node, seq }: RowName): string {
+function keyOf({ node, seq }: Pick<RowName, "node" | "seq">): string {
   return `${node}/${seq}`;
 }

@@ -8,6 +8,8 @@ interface Mark {
   /** Every row of the node up to this number is in the document. */
   applied: number;
   run?: Run | undefined;
+  /** Of those, rows that are there by inference alone: they were announced, and the log that was read after that did not list them. */
+  inferred?: Run | undefined;
 }
 
 /** What a node that begins to read the log knows by then. */
@@ -35,6 +37,14 @@ export class PeerMarks {
   /** Every row of the node up to this number is in the document. */
   appliedOf(node: string): number {
     return this.#marks.get(node)?.applied ?? 0;
+  }
+
+  /** Whether the document has the row for certain. One that the log lists all the same, though it was only inferred, was not there before. */
+  has(node: string, seq: number): boolean {
+    const mark = this.#marks.get(node);
+    if (mark === undefined || seq > mark.applied) return false;
+    const { inferred } = mark;
+    return inferred === undefined || seq < inferred.first || seq > inferred.last;
   }
 
   /**
@@ -68,13 +78,26 @@ export class PeerMarks {
     return { runs };
   }
 
-  /** Everything that the log had when the reading began is in the document. */
-  finishReading({ runs }: Reading): void {
+  /**
+   * Everything that the log had when the reading began is in the document. False when a row that was announced before is
+   * not listed: mostly it is in a part, but a store that is being replaced by another member of its set may answer from
+   * before, and then it is to be read again.
+   */
+  finishReading({ runs }: Reading, isListed: (node: string, seq: number) => boolean): boolean {
+    let sure = true;
     for (const [node, run] of runs) {
       const mark = this.#marks.get(node);
+      if (mark === undefined || run.last <= mark.applied) continue;
+      const [first, last] = [mark.applied + 1, run.first - 1];
+      // Rows become visible in their order once they are committed, so the last one stands for all.
+      if (first <= last && !isListed(node, last)) {
+        sure = false;
+        mark.inferred = { first: Math.min(first, mark.inferred?.first ?? first), last };
+      }
       // Before the run by the log, the run itself as it came.
-      if (mark !== undefined && run.last > mark.applied) this.#advance(mark, run.last);
+      this.#advance(mark, run.last);
     }
+    return sure;
   }
 
   #open(node: string): Mark {

@@ -25,6 +25,7 @@ export class Reader {
   readonly #reading = new Map<Seat, Promise<void>>();
   /** Asked for while they were being read. */
   readonly #again = new Set<Seat>();
+  /** After a failure, or to be sure. */
   readonly #retries = new Map<Seat, NodeJS.Timeout>();
   #stopped = false;
   /** Said once for all documents, until one can be read again. */
@@ -79,7 +80,7 @@ export class Reader {
   }
 
   async #read(seat: Seat): Promise<void> {
-    const { store, node, arriving, onEnded } = this.#deps;
+    const { store, node, limits, arriving, onEnded } = this.#deps;
     if (seat.left || seat.room.ended) return;
     this.count += 1;
     const wasStale = seat.stale;
@@ -89,6 +90,7 @@ export class Reader {
       const found = await readFromLog(store, seat, node);
       this.#complained = false;
       if (found === "ended") onEnded(seat.document);
+      if (found === "unsure") this.#later(seat, limits.confirmMs);
     } catch (error) {
       seat.stale ||= wasStale;
       throw error;
@@ -101,11 +103,15 @@ export class Reader {
     if (!this.#complained)
       this.#deps.log.warn(told, "cannot read what other nodes have written; trying again");
     this.#complained = true;
-    if (this.#retries.has(seat)) return;
+    this.#later(seat, RETRY_MS);
+  }
+
+  #later(seat: Seat, ms: number): void {
+    if (this.#stopped || this.#retries.has(seat)) return;
     const timer = setTimeout(() => {
       this.#retries.delete(seat);
       this.want(seat);
-    }, RETRY_MS);
+    }, ms);
     this.#retries.set(seat, timer);
   }
 }

@@ -54,7 +54,8 @@ class World {
       case "finish": {
         if (this.#reading === undefined) return;
         for (const row of this.#reading.found) this.document.add(row);
-        this.marks.finishReading(this.#reading.known);
+        const { known, found } = this.#reading;
+        this.marks.finishReading(known, (node, seq) => found.includes(`${node}/${seq}`));
         this.#reading = undefined;
       }
     }
@@ -133,13 +134,13 @@ describe("the marks of other nodes' rows", () => {
     assert.equal(marks.behind, true);
     const reading = marks.beginReading();
     marks.arrived("a", 52, 53);
-    marks.finishReading(reading);
+    marks.finishReading(reading, () => true);
     assert.deepEqual([marks.behind, marks.appliedOf("a")], [false, 53]);
     marks.arrived("a", 60, 60);
     const next = marks.beginReading();
     // Row 61 was committed too late for this reading.
     marks.arrived("a", 62, 62);
-    marks.finishReading(next);
+    marks.finishReading(next, () => true);
     assert.deepEqual([marks.behind, marks.appliedOf("a")], [true, 60]);
   });
 

@@ -52,6 +52,8 @@ export interface Nodes {
 
 export interface NodesOptions extends Pick<HarnessOptions, "limits"> {
   readonly count?: number;
+  /** What a node has for the common store. */
+  readonly storeOf?: (place: number, store: DocumentStore) => DocumentStore;
   /** Wall clock of a node, by its place; by default everybody's. */
   readonly now?: (place: number) => () => number;
 }
@@ -68,7 +70,14 @@ export async function openNodes(t: TestContext, options: NodesOptions = {}): Pro
   });
   for (let place = 0; place < (options.count ?? 2); place += 1) {
     all.push(
-      await openNode({ hub, people, store, name, limits: options.limits ?? {}, now: options.now?.(place) }),
+      await openNode({
+        hub,
+        people,
+        store: options.storeOf?.(place, store) ?? store,
+        name,
+        limits: options.limits ?? {},
+        now: options.now?.(place),
+      }),
     );
   }
   for (const node of all)
