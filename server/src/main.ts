@@ -81,8 +81,9 @@ function endOnSignals(app: App, config: Config, log: pino.Logger): void {
     ending = true;
     log.info({ signal }, "draining");
     setTimeout(() => {
+      // What was acknowledged is in the store; what was not, its authors still have.
       log.error({ drainMs: config.DRAIN_MS }, "not everything ended in time");
-      process.exit(0);
+      process.exit(1);
     }, config.DRAIN_MS + LAST_RESORT_MS).unref();
     app.stop().then(
       () => process.exit(0),

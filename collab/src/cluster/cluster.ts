@@ -102,9 +102,9 @@ export class Cluster {
   async complete(room: Room): Promise<void> {
     const seat = this.#seats.get(room.document.name);
     if (seat?.room !== room) return;
-    const { bus, peers } = this.#deps;
-    const behind = seat.behind && (peers.others.size > 0 || bus.state === "up");
-    if (seat.sharers.size > 0 || behind || this.#mustPoll()) await this.#reader.now(seat);
+    // Also when nobody is known to have it open: a node may have joined just now, and have acknowledged something.
+    const mayLack = this.#deps.peers.others.size > 0 || seat.sharers.size > 0;
+    if (mayLack || this.#mustPoll()) await this.#reader.now(seat);
   }
 
   stats(): ClusterStats {
