@@ -29,6 +29,7 @@ export interface Admission {
 const RECHECKS_AT_ONCE = 50;
 
 export function createAdmission({ access, log, links, members }: AdmissionDeps): Admission {
+  const ask = createQuestions(access);
   let changes = 0;
 
   async function recheck(member: Occupant): Promise<void> {
@@ -39,18 +40,6 @@ export function createAdmission({ access, log, links, members }: AdmissionDeps):
       log.error({ err: error, userId: member.identity.userId }, "cannot recheck a member");
       member.link.refuse("try_later", "recheck");
     }
-  }
-
-  async function ask(member: Occupant): Promise<void> {
-    const name = parseDocumentName(member.connection.document.name);
-    if (name === undefined) return;
-    if (!(await access.isLive(member.identity))) return member.link.refuse("session_revoked", "");
-    const permission = await access.permission(member.identity, name);
-    if (permission === "none") return member.link.refuse("forbidden", "");
-    if (permission === member.permission) return;
-    member.permission = permission;
-    member.announce();
-    member.resume();
   }
 
   return {
@@ -96,6 +85,29 @@ export function createAdmission({ access, log, links, members }: AdmissionDeps):
         if (identitiesOf(link).some((identity) => identity.sessionId === sessionId))
           link.refuse("session_revoked", "");
     },
+  };
+}
+
+/** Asks Access about a member who is there, and does as it says. Rejects when it cannot be asked. */
+function createQuestions(access: Access): (member: Occupant) => Promise<void> {
+  /** The latest question about a member that was answered, by its number: an older one may be answered later. */
+  const answered = new WeakMap<Occupant, number>();
+  let questions = 0;
+
+  return async (member) => {
+    const name = parseDocumentName(member.connection.document.name);
+    if (name === undefined) return;
+    questions += 1;
+    const question = questions;
+    if (!(await access.isLive(member.identity))) return member.link.refuse("session_revoked", "");
+    const permission = await access.permission(member.identity, name);
+    if (question < (answered.get(member) ?? 0)) return;
+    answered.set(member, question);
+    if (permission === "none") return member.link.refuse("forbidden", "");
+    if (permission === member.permission) return;
+    member.permission = permission;
+    member.announce();
+    member.resume();
   };
 }
 

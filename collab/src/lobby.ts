@@ -113,10 +113,8 @@ export class Lobby {
         if (stored.head.deleted) throw new Failure("document_deleted");
         const room = new Room(owner, fill(document, stored));
         this.rooms.set(documentName, room);
-        this.#deps.cluster?.opened(
-          room,
-          stored.head.parts.map((part) => part.id),
-        );
+        const parts = stored.head.parts.map((part) => part.id);
+        this.#deps.cluster?.opened(room, { parts, rows: stored.rows });
       });
       // The load itself is waiting to be broadcast; without this the first client gets the document twice.
       document.flush();

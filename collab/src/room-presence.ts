@@ -142,9 +142,19 @@ export class RoomPresence {
 
   /** Shows what another node says of its people. `whole`: whoever it does not name has left it. */
   takeFrom(node: string, { entries, whole }: { entries: readonly PresenceEntry[]; whole: boolean }): void {
-    const shown = entries.filter((entry) => this.#cede(node, entry));
+    // Only its holder can say that a client has left: one that lost it to another node hears of the end of a dead socket.
+    // Whatever the clock: one node may show a client's clock ahead of what the next one that has it shows.
+    const gone = entries.filter(
+      ({ client, state }) => state === "null" && this.#elsewhere.get(client) === node,
+    );
+    this.#remove(gone.map(({ client }) => client));
+    const shown = entries.filter((entry) => entry.state !== "null" && this.#cede(node, entry));
     if (shown.length > 0)
-      applyAwarenessUpdate(this.#deps.document.awareness, writePresence(shown), ELSEWHERE);
+      applyAwarenessUpdate(
+        this.#deps.document.awareness,
+        writePresence(shown.map((entry) => this.#withClock(entry))),
+        ELSEWHERE,
+      );
     if (!whole) return;
     const named = new Set(entries.map(({ client }) => client));
     this.#remove(this.#clientsOf(node).filter((client) => !named.has(client)));
@@ -159,15 +169,12 @@ export class RoomPresence {
   #cede(node: string, { client, clock, state }: PresenceEntry): boolean {
     // A node may show a client's clock ahead of what the client itself may claim.
     if (clock > 2 * MAX_PRESENCE_CLOCK) return false;
-    const { meta } = this.#deps.document.awareness;
+    const { meta, states } = this.#deps.document.awareness;
     const owner = this.#owners.get(client);
     const holder = this.#elsewhere.get(client);
-    if (state === "null") {
-      // Only its holder can say that it has left: one that lost it to another node hears of the end of a dead socket.
-      if (holder !== node) return false;
-      this.#elsewhere.delete(client);
-      return true;
-    }
+    // From one node to another with its person, and with nobody else.
+    if (holder !== undefined && holder !== node && userOf(states.get(client)) !== userOf(parse(state)))
+      return false;
     if (owner !== undefined) {
       const known = meta.get(client)?.clock ?? 0;
       // The person has moved, and the socket here is not known to be dead yet. What is not newer was said before it came.

@@ -126,6 +126,20 @@ describe("who gets in", () => {
   });
 });
 
+/** What Access knew when it was asked, told when the test lets it. */
+class LatePeople extends People {
+  late: Promise<void> = Promise.resolve();
+  asked = 0;
+
+  override async permission(...question: Parameters<People["permission"]>): ReturnType<People["permission"]> {
+    const { late } = this;
+    this.asked += 1;
+    const answer = await super.permission(...question);
+    await late;
+    return answer;
+  }
+}
+
 describe("readers", () => {
   it("[AC2] a reader's update is refused with status 0, or close 4403, and changes nothing", async (t) => {
     const stage = await openStage(t);
@@ -223,6 +237,30 @@ describe("readers", () => {
 });
 
 describe("a review of everybody", () => {
+  it("[AC3] that is answered late takes nothing back that was answered since", async (t) => {
+    const people = new LatePeople();
+    const stage = await openStage(t, { people });
+    const { collab } = stage.harness;
+    const bo = stage.provider("bo");
+    await saved(bo);
+    const { promise, resolve } = Promise.withResolvers<undefined>();
+    people.late = promise.then(() => undefined);
+    const { asked } = people;
+    const review = collab.reviewAll();
+    await until(() => people.asked > asked, "the review has asked");
+    people.late = Promise.resolve();
+    people.permissions.set(`bo ${stage.name}`, "read");
+    await collab.recheckUser("bo");
+    await until(() => readOnlyReason(bo) === "role", "bo is a reader");
+    resolve(undefined);
+    await review;
+    // What bo hears of ada comes after whatever the review may have said to him.
+    const ada = stage.provider("ada");
+    await type(ada, ["later"]);
+    await until(() => bo.text.toJSON() === "later", "bo reads on");
+    assert.equal(readOnlyReason(bo), "role");
+  });
+
   it("[AC3] [AC4] acts on what nobody told of, and leaves alone whom Access cannot tell about now", async (t) => {
     const stage = await openStage(t);
     const { people, collab } = stage.harness;

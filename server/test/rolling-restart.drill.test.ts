@@ -8,14 +8,15 @@ import {
   type Client,
   type Cluster,
   type ClusterNode,
+  type Person,
 } from "@scriptorium/server/testing";
 import * as Y from "yjs";
 import { assertKept, converge, sameContent } from "./support/audit.ts";
 import { NO_MONGO } from "./support/mongo.ts";
-import { seeded } from "./support/random.ts";
+import { seeded, type Random } from "./support/random.ts";
 import { NO_REDIS } from "./support/redis.ts";
 import { until } from "./support/site.ts";
-import { openCrowd, type Typist } from "./support/typists.ts";
+import { openCrowd, openHocuspocus, type Typist } from "./support/typists.ts";
 
 /** Per client; the ten clients together make some 80 updates a second, on two documents and three nodes. */
 const TYPE_MS = 120;
@@ -23,6 +24,8 @@ const DRAIN_MS = 6_000;
 /** Beyond DRAIN_MS and the half second after which the process ends whatever is open; a loaded machine is slow. */
 const MARGIN_MS = 15_000;
 const SETTLED_MS = 60_000;
+/** Of each document. */
+const LEAVERS = 3;
 
 const promisedTo = (typists: readonly Typist[]): number =>
   typists.reduce((sum, { promised }) => sum + promised.length, 0);
@@ -48,13 +51,16 @@ async function documentAt(client: Client, of: { username: string; name: string }
 interface Scene {
   readonly cluster: Cluster;
   readonly typists: readonly Typist[];
+  /** Gone for good when their node closes them: nobody brings again what the node had told them was saved. */
+  readonly leavers: readonly Typist[];
 }
 
 /** SIGTERM to one node under typing, until it has ended and its clients are elsewhere. */
-async function drain(node: ClusterNode, typists: readonly Typist[]): Promise<string> {
+async function drain(node: ClusterNode, { typists, leavers }: Scene): Promise<string> {
   const had = await socketsOf(node);
-  const before = new Map(typists.map((typist) => [typist, typist.closes.length]));
-  const moved = (): Typist[] => typists.filter((typist) => typist.closes.length > (before.get(typist) ?? 0));
+  const all = [...typists, ...leavers];
+  const before = new Map(all.map((typist) => [typist, typist.closes.length]));
+  const moved = (): Typist[] => all.filter((typist) => typist.closes.length > (before.get(typist) ?? 0));
   const began = performance.now();
   const exited = node.kill("SIGTERM");
   while (node.running) {
@@ -82,28 +88,53 @@ async function openScene(t: TestContext): Promise<Scene & { readonly username: s
   const project = await owner.createProject();
   const site = { proxy: cluster, owner, after: (work: () => void) => t.after(work) };
   const typists: Typist[] = [];
+  const leavers: Typist[] = [];
   for (let i = 0; i < 2; i += 1) {
     const document = `notes:${(await owner.createPaper(project.id)).id}`;
     typists.push(...openCrowd(site, { document, random, hocuspocus: 3, yWebsocket: 2 }));
+    for (let place = 0; place < LEAVERS; place += 1)
+      leavers.push(openLeaver(cluster, { document, random, name: `l${i}${place}`, owner }));
   }
-  await until(() => typists.every(({ settled }) => settled), "everybody is in", SETTLED_MS);
-  return { cluster, typists, username: owner.user.username };
+  t.after(() => leavers.forEach((leaver) => leaver.destroy()));
+  await until(() => [...typists, ...leavers].every(({ settled }) => settled), "everybody is in", SETTLED_MS);
+  return { cluster, typists, leavers, username: owner.user.username };
+}
+
+function openLeaver(
+  { wsUrl }: Cluster,
+  of: { document: string; random: Random; name: string; owner: Person },
+): Typist {
+  const { document, random, name, owner } = of;
+  const leaver: Typist = openHocuspocus({
+    name,
+    wsUrl,
+    document,
+    token: owner.accessToken,
+    random: random.fork(),
+    onClose: () => leaver.destroy(),
+  });
+  return leaver;
 }
 
 describe("a rolling restart of three nodes", { skip: NO_MONGO || NO_REDIS }, () => {
   it("[EN1] [DL3] [CL2] under typing loses and doubles nothing, in any replica and in the store", async (t) => {
-    const { cluster, typists, username } = await openScene(t);
+    const scene = await openScene(t);
+    const { cluster, typists, leavers, username } = scene;
     for (const { connections } of cluster.balancer.nodes)
       assert.ok(connections > 0, "all nodes have clients");
-    for (const typist of typists) typist.startTyping(TYPE_MS);
+    for (const typist of [...typists, ...leavers]) typist.startTyping(TYPE_MS);
     for (const node of cluster.nodes) {
       const enough = promisedTo(typists) + 3 * typists.length;
       await until(() => promisedTo(typists) >= enough, "acknowledgements come");
       const { pid } = node;
-      t.diagnostic(`pid ${pid}: ${await drain(node, typists)}`);
+      t.diagnostic(`pid ${pid}: ${await drain(node, scene)}`);
       await node.restart();
       assert.notEqual(node.pid, pid);
     }
+    assert.ok(
+      leavers.every(({ closes }) => closes.length === 1),
+      "all leavers have left",
+    );
     for (const node of cluster.nodes)
       await converge({ read: (name) => documentAt(node, { username, name }) }, typists);
 
@@ -113,11 +144,12 @@ describe("a rolling restart of three nodes", { skip: NO_MONGO || NO_REDIS }, () 
     let acknowledged = 0;
     for (const [name, group] of Map.groupBy(typists, ({ document }) => document)) {
       const stored = await documentAt(fresh, { username, name });
-      acknowledged += assertKept(stored, group).acknowledged;
+      const gone = leavers.filter(({ document }) => document === name);
+      acknowledged += assertKept(stored, [...group, ...gone]).acknowledged;
       for (const { doc } of group)
         assert.ok(sameContent(doc, stored), "what the store tells is what all have");
     }
-    const words = typists.reduce((sum, typist) => sum + typist.words.length, 0);
+    const words = [...typists, ...leavers].reduce((sum, typist) => sum + typist.words.length, 0);
     t.diagnostic(`${words} words typed, ${acknowledged} known to be acknowledged, none lost, none doubled`);
   });
 });

@@ -53,6 +53,7 @@ async function readNewParts(
   throw new Error(`the head of ${document} kept moving while it was read`);
 }
 
-function keyOf({ node, seq }: Pick<RowName, "node" | "seq">): string {
+/** Names a row of a document and epoch that are known. */
+export function keyOf({ node, seq }: Pick<RowName, "node" | "seq">): string {
   return `${node}/${seq}`;
 }

@@ -5,7 +5,7 @@ import type { DocumentStore, Log, UpdateRow } from "../ports.ts";
 import type { Room } from "../room.ts";
 import { createLeases, type Leases } from "./leases.ts";
 import { Reader } from "./reader.ts";
-import { Seat, type SeatOwner } from "./seat.ts";
+import { Seat, type Opened, type SeatOwner } from "./seat.ts";
 
 export interface ClusterCoreDeps extends ClusterDeps {
   readonly store: DocumentStore;
@@ -76,18 +76,19 @@ export class Cluster {
     );
   }
 
-  /** A document has been loaded; `parts` are those that its head named. */
-  opened(room: Room, parts: Iterable<string>): void {
+  /** A document has been loaded. */
+  opened(room: Room, from: Opened): void {
     const { name } = room.document;
     this.#seats.get(name)?.leave();
-    this.#seats.set(name, new Seat(this.#owner, room, { parts, at: this.#deps.steady() }));
+    this.#seats.set(name, new Seat(this.#owner, room, { ...from, at: this.#deps.steady() }));
   }
 
   closed(room: Room): void {
     const seat = this.#seats.get(room.document.name);
     if (seat?.room !== room) return;
-    const { bus, peers } = this.#deps;
-    if (bus.state === "down" && peers.others.size > 0) this.#farewells.keep(seat);
+    const { peers, steady } = this.#deps;
+    // Also while the bus is up: what was given to it last may be on a connection that breaks now.
+    if (peers.others.size > 0) this.#farewells.keep(seat, steady());
     seat.leave();
     this.#joining.delete(seat);
     this.#seats.delete(room.document.name);
@@ -151,12 +152,15 @@ export class Cluster {
     const { dropped } = bus.stats();
     if (dropped === this.#dropped) {
       if (now >= this.#makeUp.at + this.#makeUp.pauseMs) this.#makeUp.pauseMs = 0;
+      // A bus that took everything, and has not been down since: what it was given a while ago has been heard.
+      if (bus.state === "up") this.#farewells.forget(now - limits.digestMs);
       return;
     }
     if (bus.state === "down" || now < this.#makeUp.at) return;
     const pauseMs = Math.min(MAKE_UP_MS, Math.max(limits.digestMs, this.#makeUp.pauseMs * 2));
     this.#makeUp = { at: now + pauseMs, pauseMs };
     this.#dropped = dropped;
+    this.#farewells.say(now);
     this.#rejoin();
   }
 
@@ -176,7 +180,7 @@ export class Cluster {
     }
     this.#dropped = this.#deps.bus.stats().dropped;
     // Before the joins: one of these documents may have been opened again.
-    this.#farewells.say();
+    this.#farewells.say(this.#deps.steady());
     this.#rejoin();
   }
 
@@ -205,19 +209,29 @@ export class Cluster {
 /** Many; an outage that lasts is seen in the store, by nodes that then read every document in turn. */
 const MOST_FAREWELLS = 10_000;
 
-/** Documents that were closed while nobody could be told of their last rows. They are told when the bus is back. */
+/** Documents that were closed lately, or while nobody could be told: whoever has missed their last rows is told again. */
 function createFarewells() {
-  let kept = new Map<string, () => void>();
+  const kept = new Map<string, { readonly say: () => void; at: number }>();
   return {
-    keep(seat: Seat): void {
-      kept.set(seat.document, seat.farewell());
+    keep(seat: Seat, now: number): void {
+      // At the end, so that the oldest are first.
+      kept.delete(seat.document);
+      kept.set(seat.document, { say: seat.farewell(), at: now });
       const [oldest] = kept.keys();
       if (kept.size > MOST_FAREWELLS && oldest !== undefined) kept.delete(oldest);
     },
-    say(): void {
-      const due = kept;
-      kept = new Map();
-      for (const say of due.values()) say();
+    say(now: number): void {
+      for (const farewell of kept.values()) {
+        farewell.say();
+        farewell.at = now;
+      }
+    },
+    /** Those that were said before. */
+    forget(before: number): void {
+      for (const [document, { at }] of kept) {
+        if (at >= before) return;
+        kept.delete(document);
+      }
     },
   };
 }

@@ -50,7 +50,13 @@ export class Reader {
   async now(seat: Seat): Promise<void> {
     // One that is under way may have begun before what the asker has heard of. How that one ends is told elsewhere.
     await Promise.allSettled([this.#reading.get(seat)]);
-    await (this.#reading.get(seat) ?? this.#start(seat));
+    try {
+      await (this.#reading.get(seat) ?? this.#start(seat));
+    } catch (error) {
+      // Somebody else may have wanted it too.
+      this.#failed(seat, error);
+      throw error;
+    }
   }
 
   stop(): void {

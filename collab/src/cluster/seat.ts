@@ -1,11 +1,20 @@
 import type { Bus, Subscription } from "@scriptorium/shared";
 import { mergeTree } from "../part.ts";
 import type { CollabLimits } from "../limits.ts";
-import type { UpdateRow } from "../ports.ts";
+import type { RowName, UpdateRow } from "../ports.ts";
+import type { PresenceEntry } from "../presence.ts";
 import type { Room } from "../room.ts";
 import { isWellFormed } from "../well-formed.ts";
+import { keyOf } from "./catch-up.ts";
 import { PeerMarks } from "./peer-marks.ts";
 import { decodeMessage, decodePresence, encodeMessage, encodePresence, type ClusterMessage } from "./wire.ts";
+
+/** What a document was loaded from. */
+export interface Opened {
+  /** Names of the parts that its head named. */
+  readonly parts: Iterable<string>;
+  readonly rows: readonly RowName[];
+}
 
 /** What a seat tells the cluster that it belongs to. */
 export interface SeatOwner {
@@ -37,7 +46,7 @@ export class Seat {
   /** Parts whose content is in memory. */
   parts: ReadonlySet<string>;
   /** Rows of other nodes, beyond their marks, that were read from the log; see catch-up.ts. */
-  read: ReadonlySet<string> = new Set();
+  read: ReadonlySet<string>;
   /** The bus was silent for a while: what was said meanwhile can only be read. */
   stale = false;
   left = false;
@@ -53,10 +62,11 @@ export class Seat {
   #presenceTimer: NodeJS.Timeout | undefined;
   #replyTimer: NodeJS.Timeout | undefined;
 
-  constructor(owner: SeatOwner, room: Room, opened: { parts: Iterable<string>; at: number }) {
+  constructor(owner: SeatOwner, room: Room, opened: Opened & { at: number }) {
     this.#owner = owner;
     this.room = room;
     this.parts = new Set(opened.parts);
+    this.read = new Set(opened.rows.map(keyOf));
     this.openedAt = opened.at;
     const { bus } = owner;
     this.#subscriptions = [
@@ -78,7 +88,10 @@ export class Seat {
 
   /** Says that this node has the document open. Whoever has it too answers with what it has and whom it shows. */
   join(): void {
-    if (!this.left) this.#say({ type: "join", ...this.#standing() });
+    if (this.left) return;
+    this.#say({ type: "join", ...this.#standing() });
+    // Whoever has it was told something already, and may have missed something since.
+    if (this.sharers.size > 0) this.#replySoon();
   }
 
   /** Rows of this node and document, in order, that the store has now. */
@@ -221,8 +234,30 @@ export class Seat {
     const entries = clients === undefined ? presence.here() : presence.entriesOf(clients);
     if (entries.length === 0 && !whole) return;
     const { node, bus } = this.#owner;
-    bus.publish(presenceOf(this.document), encodePresence({ node, whole, entries }));
+    const say = (some: readonly PresenceEntry[], all: boolean): void =>
+      bus.publish(presenceOf(this.document), encodePresence({ node, whole: all, entries: some }));
+    const messages = inPieces(entries);
+    // In several messages none names everybody; whom none of them names is taken for gone when nobody renews it.
+    if (messages.length < 2) return say(entries, whole);
+    for (const some of messages) say(some, false);
   }
+}
+
+/** Of one message of presence: the bus takes no larger one than 1 MiB, and a state is 64 KiB at most. */
+const PRESENCE_CHARS = 256 * 1024;
+
+function inPieces(entries: readonly PresenceEntry[]): PresenceEntry[][] {
+  const pieces: PresenceEntry[][] = [];
+  let chars = Number.POSITIVE_INFINITY;
+  for (const entry of entries) {
+    if (chars + entry.state.length > PRESENCE_CHARS) {
+      pieces.push([]);
+      chars = 0;
+    }
+    pieces.at(-1)?.push(entry);
+    chars += entry.state.length;
+  }
+  return pieces;
 }
 
 function updatesOf(document: string): string {

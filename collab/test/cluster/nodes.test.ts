@@ -161,6 +161,37 @@ describe("documents on several nodes", () => {
     await equal("late", bo);
   });
 
+  it("[CL4] the last words of a document that was closed are told again when the bus did not take them", async (t) => {
+    const nodes = await openNodes(t);
+    const { ada, bo } = await opened(nodes);
+    nodes.node(0).bus.full = true;
+    await type(ada, ["last words"]);
+    await saved(ada);
+    ada.destroy();
+    await until(() => nodes.node(0).harness.collab.stats().documents === 0, "the document is closed there");
+    assert.equal(bo.text.toJSON(), "");
+    nodes.node(0).bus.full = false;
+    await equal("last words", bo);
+  });
+
+  it("[CL4] and when the connection broke under them, so that nobody heard what the bus had taken", async (t) => {
+    const nodes = await openNodes(t, { limits: { digestMs: 600_000 } });
+    const { ada, bo } = await opened(nodes);
+    const { hub } = nodes;
+    const { joined, harness } = nodes.node(0);
+    hub.disturb(() => "drop");
+    await type(ada, ["last words"]);
+    await saved(ada);
+    ada.destroy();
+    await until(() => harness.collab.stats().documents === 0, "the document is closed there");
+    hub.disturb(undefined);
+    assert.equal(bo.text.toJSON(), "");
+    // What this node alone notices, and it has nothing open.
+    hub.cut(joined);
+    hub.heal(joined);
+    await equal("last words", bo);
+  });
+
   it("[CL4] a message that the bus did not take is made up for", async (t) => {
     const nodes = await openNodes(t);
     const ada = nodes.node(0).provider("ada");

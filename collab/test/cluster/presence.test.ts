@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
-import { describe, it } from "node:test";
+import { describe, it, type TestContext } from "node:test";
 import * as Y from "yjs";
+import { encodeMessage, encodePresence } from "../../src/cluster/wire.ts";
+import type { PresenceEntry } from "../../src/presence.ts";
 import { saved, until, type ProviderClient, type YjsClient } from "../support/harness.ts";
 import { openNodes, type Nodes } from "../support/nodes.ts";
 import { type } from "../support/stage.ts";
@@ -103,5 +105,71 @@ describe("presence on several nodes", () => {
     const shown = JSON.stringify(bo.provider.awareness.getStates().get(client));
     assert.match(shown, /"id":"ada"/);
     assert.doesNotMatch(shown, /666/);
+  });
+
+  it("[CL4] [CL7] after a short outage of one node alone, which the others have not noticed, they see who is there", async (t) => {
+    const nodes = await openNodes(t, { limits: { leaseMs: 600_000 } });
+    const { ada, bo } = await withCarets(nodes);
+    const { hub } = nodes;
+    const { joined } = nodes.node(0);
+    hub.cut(joined);
+    const carl = nodes.node(0).provider("carl");
+    await saved(carl);
+    carl.provider.setAwarenessField("cursor", 3);
+    ada.destroy();
+    await until(() => stateOf(carl, ada) === undefined, "ada is gone where she was");
+    assert.ok(
+      stateOf(bo, ada) !== undefined && stateOf(bo, carl) === undefined,
+      "bo has heard nothing of it",
+    );
+    hub.heal(joined);
+    await until(() => stateOf(bo, ada) === undefined && stateOf(bo, carl) !== undefined, "bo knows");
+  });
+
+  describe("as other nodes tell it", () => {
+    const CLIENT = 7;
+    const shown = (user: string, clock: number): PresenceEntry => ({
+      client: CLIENT,
+      clock,
+      state: JSON.stringify({ user: { id: user }, clock }),
+    });
+
+    /** Bo's node, and nodes "x" and "y" by their messages alone. */
+    async function told(t: TestContext) {
+      const nodes = await openNodes(t, { count: 1, limits: { leaseMs: 600_000 } });
+      const bo = nodes.node(0).provider("bo");
+      await saved(bo);
+      const bus = nodes.hub.join();
+      t.after(() => bus.close());
+      for (const node of ["x", "y"])
+        bus.publish(`updates:${nodes.name}`, encodeMessage({ type: "join", node, epoch: 1, last: 0 }));
+      const say = (node: string, entry: PresenceEntry): void =>
+        bus.publish(`presence:${nodes.name}`, encodePresence({ node, whole: false, entries: [entry] }));
+      return { say, state: () => JSON.stringify(bo.provider.awareness?.getStates().get(CLIENT) ?? null) };
+    }
+
+    it("[CL8] a client id moves from node to node with its person, and with nobody else", async (t) => {
+      const { say, state } = await told(t);
+      say("x", shown("ada", 3));
+      await until(() => state().includes("ada"), "ada is shown");
+      say("y", shown("mallory", 2 ** 31));
+      say("x", shown("ada", 4));
+      await until(() => state().includes('"clock":4'), "ada goes on");
+      assert.match(state(), /ada/);
+      say("y", shown("ada", 5));
+      await until(() => state().includes('"clock":5'), "she has moved");
+    });
+
+    it("[CL7] who has moved and leaves is gone, though the node before had shown a later clock", async (t) => {
+      const { say, state } = await told(t);
+      say("x", shown("ada", 11));
+      await until(() => state().includes("ada"), "ada is shown");
+      say("y", shown("ada", 10));
+      say("y", { client: CLIENT, clock: 10, state: "null" });
+      await until(() => state() === "null", "she is gone");
+      // And is seen at once when she comes back with the clock that she left with.
+      say("x", shown("ada", 10));
+      await until(() => state().includes("ada"), "she is back");
+    });
   });
 });

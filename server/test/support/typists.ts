@@ -51,6 +51,8 @@ export interface TypistOptions {
   readonly random: Random;
   /** A replica that was there before: a tab that is reloaded. */
   readonly doc?: Y.Doc;
+  /** Called in the turn in which a socket has closed, before the client comes back. */
+  readonly onClose?: () => void;
 }
 
 const RECONNECT_MS = 40;
@@ -70,7 +72,10 @@ export function openHocuspocus(options: TypistOptions): Typist & { readonly prov
     delay: RECONNECT_MS,
     minDelay: RECONNECT_MS,
     maxDelay: RECONNECT_MS * 4,
-    onClose: ({ event }) => closes.push(event.code),
+    onClose: ({ event }) => {
+      closes.push(event.code);
+      options.onClose?.();
+    },
   });
   const provider = new HocuspocusProvider({
     websocketProvider: socket,
@@ -118,7 +123,9 @@ export function openYWebsocket(
     maxBackoffTime: RECONNECT_MS * 4,
   });
   provider.on("connection-close", (event: { code: number } | null) => {
-    if (event !== null) closes.push(event.code);
+    if (event === null) return;
+    closes.push(event.code);
+    options.onClose?.();
   });
   return Object.assign(
     typist(options, {
