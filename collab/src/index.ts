@@ -1,6 +1,7 @@
 export { createCompactor } from "./adapters/compactor.ts";
 export { createCollab } from "./adapters/ws-endpoint.ts";
 export type { ClusterDeps, Collab, CollabDeps, CollabStats } from "./collab.ts";
+export { WIRE_VERSION } from "./cluster/wire.ts";
 export { DEFAULT_LIMITS } from "./limits.ts";
 export type { CollabLimits } from "./limits.ts";
 export { beginLineage } from "./new-lineage.ts";

@@ -1,9 +1,16 @@
-import { createCollab, createCompactor, type Collab, type CollabLimits } from "@scriptorium/collab";
+import {
+  createCollab,
+  createCompactor,
+  WIRE_VERSION,
+  type Collab,
+  type CollabLimits,
+} from "@scriptorium/collab";
 import { assertNever, Failure, newId, type Bus } from "@scriptorium/shared";
 import type { FastifyBaseLogger, FastifyInstance } from "fastify";
 import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 import { createAccess, type DocumentAccess } from "./access.ts";
+import { SEAL_LABEL } from "./bus/seal.ts";
 import { aloneOnStore, joinCluster, type Cluster } from "./cluster/cluster.ts";
 import type { Control, ControlEffects } from "./cluster/events.ts";
 import { openInstallation } from "./cluster/installation.ts";
@@ -59,6 +66,8 @@ export interface App {
 }
 
 const API = "/api/v1";
+/** Another one whenever nodes would not understand each other on the bus. */
+const WIRE = `${SEAL_LABEL}/${WIRE_VERSION}`;
 /** How long a session counts as alive without asking again, where another node may end it and the word be lost. */
 const SHARED_SESSION_CACHE_MS = 1_000;
 /** Of DRAIN_MS, what stays for the HTTP server and the store after the sockets are closed. */
@@ -141,7 +150,7 @@ async function openCluster(config: Config, deps: ComposeDeps): Promise<Cluster> 
   if (config.MONGODB_URL === undefined && deps.bus === undefined) return aloneOnStore({ log });
   const bus = deps.bus ?? (await openBus(config, deps));
   const { streams, open } = deps.store;
-  return joinCluster({ streams, open, node, bus, steady, log });
+  return joinCluster({ streams, open, node, bus, wire: WIRE, steady, log });
 }
 
 /** The bus at REDIS_URL. A Redis that is away now is no reason not to start: it may be away at any time later. */

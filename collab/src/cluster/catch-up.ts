@@ -1,6 +1,6 @@
-import type { DocumentStore, RowId, RowName } from "../ports.ts";
+import type { DocumentStore, RowId } from "../ports.ts";
 import { readHead, readParts } from "../snapshot.ts";
-import type { Seat } from "./seat.ts";
+import { keyOf, type Seat } from "./seat.ts";
 
 const READ_ATTEMPTS = 5;
 
@@ -51,9 +51,4 @@ async function readNewParts(
     if (bodies !== undefined) return { named: new Set(head.parts.map(({ id }) => id)), bodies };
   }
   throw new Error(`the head of ${document} kept moving while it was read`);
-}
-
-/** Names a row of a document and epoch that are known. */
-export function keyOf({ node, seq }: Pick<RowName, "node" | "seq">): string {
-  return `${node}/${seq}`;
 }

@@ -5,7 +5,6 @@ import type { RowName, UpdateRow } from "../ports.ts";
 import type { PresenceEntry } from "../presence.ts";
 import type { Room } from "../room.ts";
 import { isWellFormed } from "../well-formed.ts";
-import { keyOf } from "./catch-up.ts";
 import { PeerMarks } from "./peer-marks.ts";
 import { decodeMessage, decodePresence, encodeMessage, encodePresence, type ClusterMessage } from "./wire.ts";
 
@@ -258,6 +257,11 @@ function inPieces(entries: readonly PresenceEntry[]): PresenceEntry[][] {
     chars += entry.state.length;
   }
   return pieces;
+}
+
+/** Names a row of a document and epoch that are known. */
+export function keyOf({ node, seq }: Pick<RowName, "node" | "seq">): string {
+  return `${node}/${seq}`;
 }
 
 function updatesOf(document: string): string {

@@ -28,7 +28,7 @@ export interface PresenceMessage {
 }
 
 /** The first byte; a node of another version drops what it cannot know. */
-const VERSION = 1;
+export const WIRE_VERSION = 1;
 const TYPES = ["join", "leave", "digest", "rows"] as const;
 const MAX_NODE_CHARS = 64;
 /** More people than a document can have; beyond, the message is not one of ours. */
@@ -36,7 +36,7 @@ const MAX_ENTRIES = 100_000;
 
 export function encodeMessage(message: ClusterMessage): Uint8Array {
   const encoder = encoding.createEncoder();
-  encoding.writeUint8(encoder, VERSION);
+  encoding.writeUint8(encoder, WIRE_VERSION);
   encoding.writeUint8(encoder, TYPES.indexOf(message.type));
   encoding.writeVarString(encoder, message.node);
   encoding.writeVarUint(encoder, message.epoch);
@@ -68,7 +68,7 @@ export function decodeMessage(bytes: Uint8Array): ClusterMessage | undefined {
 
 export function encodePresence({ node, whole, entries }: PresenceMessage): Uint8Array {
   const encoder = encoding.createEncoder();
-  encoding.writeUint8(encoder, VERSION);
+  encoding.writeUint8(encoder, WIRE_VERSION);
   encoding.writeVarString(encoder, node);
   encoding.writeUint8(encoder, whole ? 1 : 0);
   encoding.writeVarUint(encoder, entries.length);
@@ -101,7 +101,7 @@ export function decodePresence(bytes: Uint8Array): PresenceMessage | undefined {
 /** A node is alive, or takes its leave. */
 export function encodeBeat(node: string, leaving: boolean): Uint8Array {
   const encoder = encoding.createEncoder();
-  encoding.writeUint8(encoder, VERSION);
+  encoding.writeUint8(encoder, WIRE_VERSION);
   encoding.writeVarString(encoder, node);
   encoding.writeUint8(encoder, leaving ? 1 : 0);
   return encoding.toUint8Array(encoder);
@@ -118,7 +118,7 @@ export function decodeBeat(bytes: Uint8Array): { node: string; leaving: boolean 
 function read<T>(bytes: Uint8Array, parse: (decoder: decoding.Decoder) => T | undefined): T | undefined {
   try {
     const decoder = decoding.createDecoder(bytes);
-    if (decoding.readUint8(decoder) !== VERSION) return undefined;
+    if (decoding.readUint8(decoder) !== WIRE_VERSION) return undefined;
     const message = parse(decoder);
     return decoding.hasContent(decoder) ? undefined : message;
   } catch {

@@ -38,7 +38,7 @@ const SENDERS = 10_000;
 /** A shorter key would be weaker than the tag. */
 const SECRET_BYTES = 32;
 /** Another layout gets another label, so that versions do not misread each other during a rolling restart. */
-const LABEL = "bus 2";
+export const SEAL_LABEL = "bus 2";
 
 const OWN: Opening = { kind: "own" };
 const REPEATED: Opening = { kind: "repeated" };
@@ -54,7 +54,7 @@ export function createSeal({ secret, messageBytes }: SealDeps): Seal {
 
   // The length in front keeps the end of the channel and the beginning of the rest apart.
   const tag = (channel: string, rest: Buffer) =>
-    createHmac("sha256", key).update(`${LABEL}:${channel.length}:${channel}`).update(rest).digest();
+    createHmac("sha256", key).update(`${SEAL_LABEL}:${channel.length}:${channel}`).update(rest).digest();
 
   const isNew = (from: string, number: number): boolean => {
     if (number <= (heard.get(from) ?? 0)) return false;

@@ -46,6 +46,8 @@ export interface ClusterDeps {
   readonly node: string;
   /** Undefined where none is configured: then other nodes are found in the store alone. */
   readonly bus: Bus | undefined;
+  /** How this version speaks on the bus. */
+  readonly wire: string;
   readonly steady: () => number;
   readonly log: ControlLog & NodesLog;
 }

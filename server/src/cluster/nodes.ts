@@ -7,6 +7,8 @@ import { within } from "./within.ts";
 interface NodeRow extends Doc {
   readonly beat: number;
   readonly bus: BusUse;
+  /** How it speaks on the bus. */
+  readonly wire: string;
 }
 
 /** What a node can say about its bus; `none` where REDIS_URL is not set. */
@@ -16,7 +18,7 @@ type BusUse = BusState | "none";
 export interface Nodes {
   /** Boot ids of nodes that have been alive lately; another set whenever that changes. */
   readonly others: ReadonlySet<string>;
-  /** Whether one of them cannot use the bus. */
+  /** Whether one of them cannot use the bus, or speaks another version on it. */
   readonly cutOff: boolean;
   /** Enters this node and looks who else is there. Rejects when the store cannot be asked. */
   start(): Promise<void>;
@@ -48,6 +50,8 @@ export interface NodesDeps {
   /** Boot id of this node. */
   readonly node: string;
   readonly bus: Bus | undefined;
+  /** How this version speaks on the bus. Nodes of another cannot be heard, as in an upgrade: they are read in the store. */
+  readonly wire: string;
   /** Milliseconds that never jump. */
   readonly steady: () => number;
   readonly log: NodesLog;
@@ -60,17 +64,17 @@ export interface NodesLog {
 }
 
 export function createNodes(deps: NodesDeps): Nodes {
-  const { node, bus, log } = deps;
+  const { node, bus, wire, log } = deps;
   const limits = { ...LIMITS, ...deps.limits };
   const rows: Collection<NodeRow> = deps.open({ name: "nodes", unique: [], indexes: [] });
-  const watch = createWatch({ ...limits, steady: deps.steady });
+  const watch = createWatch({ ...limits, steady: deps.steady, wire });
   let view: View = { others: new Set(), cutOff: false, dead: [] };
   let beats = 0;
   let told: BusUse | undefined;
 
   const write = async (): Promise<void> => {
     beats += 1;
-    const says: Omit<NodeRow, "id"> = { beat: beats, bus: bus?.state ?? "none" };
+    const says: Omit<NodeRow, "id"> = { beat: beats, bus: bus?.state ?? "none", wire };
     // Missing at the first beat, and when others have given up this node while it was suspended.
     if ((await rows.patch(node, says)) === "missing") await rows.insert({ id: node, ...says });
     if (told !== says.bus) bus?.publish(CHANNEL, LOOK);
@@ -153,8 +157,8 @@ interface Seen {
  * Judges other nodes by what this node has watched itself. A pause between two looks counts for no more than two beats:
  * while the store was away nobody could show a beat, and that must not look like the death of all.
  */
-function createWatch(deps: NodeLimits & { steady: () => number }) {
-  const { beatMs, lapseMs, forgetMs, steady } = deps;
+function createWatch(deps: NodeLimits & Pick<NodesDeps, "steady" | "wire">) {
+  const { beatMs, lapseMs, forgetMs, steady, wire } = deps;
   let seen = new Map<string, Seen>();
   let watchedMs = 0;
   let lookedAt = steady();
@@ -173,7 +177,7 @@ function createWatch(deps: NodeLimits & { steady: () => number }) {
       const alive = rows.filter((row) => silentMs(row) < lapseMs);
       return {
         others: new Set(alive.map(({ id }) => id)),
-        cutOff: alive.some((row) => row.bus !== "up"),
+        cutOff: alive.some((row) => row.bus !== "up" || row.wire !== wire),
         dead: rows.filter((row) => silentMs(row) >= forgetMs).map(({ id }) => id),
       };
     },

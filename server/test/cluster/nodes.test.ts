@@ -19,7 +19,7 @@ interface Site {
   /** What every clock shows beside its own offset. */
   nowMs: number;
   /** A node that beats when it is told to. */
-  node(id: string, options?: { bus?: Bus; offsetMs?: () => number }): Nodes;
+  node(id: string, options?: { bus?: Bus; wire?: string; offsetMs?: () => number }): Nodes;
   rows(): Promise<string[]>;
   /** Lets time pass in beats of these nodes; the others are dead. */
   pass(ms: number, ...alive: Nodes[]): Promise<void>;
@@ -31,8 +31,15 @@ async function openSite(): Promise<Site> {
     open: (spec) => faulty(memory.open(spec), () => site.store),
     store: "up",
     nowMs: 0,
-    node: (id, { bus, offsetMs = () => 0 } = {}) =>
-      createNodes({ open: site.open, node: id, bus, steady: () => site.nowMs + offsetMs(), log: SILENT }),
+    node: (id, { bus, wire = "1", offsetMs = () => 0 } = {}) =>
+      createNodes({
+        open: site.open,
+        node: id,
+        bus,
+        wire,
+        steady: () => site.nowMs + offsetMs(),
+        log: SILENT,
+      }),
     rows: async () => {
       const rows = memory.open({ name: "nodes", unique: [], indexes: [] });
       return (await rows.find({ where: {}, limit: 100 })).map(({ id }) => id);
@@ -176,6 +183,17 @@ describe("the registry of nodes", () => {
     assert.deepEqual([ids(a), a.cutOff], [["b"], false]);
   });
 
+  it("counts who speaks another version on the bus as cut off", async () => {
+    const site = await openSite();
+    const hub = createMemoryHub();
+    const a = site.node("a", { bus: hub.join() });
+    const b = site.node("b", { bus: hub.join(), wire: "2" });
+    await site.pass(BEAT_MS, b, a, b);
+    assert.deepEqual([a.cutOff, b.cutOff], [true, true]);
+    await site.pass(LAPSE_MS + BEAT_MS, a);
+    assert.equal(a.cutOff, false);
+  });
+
   it("writes a change of the bus at once, and tells by the bus who comes, changes and leaves", async (t: TestContext) => {
     const site = await openSite();
     const hub = createMemoryHub();
@@ -186,6 +204,7 @@ describe("the registry of nodes", () => {
         open: site.open,
         node,
         bus,
+        wire: "1",
         steady: () => 0,
         log: SILENT,
         limits: { beatMs: 3_600_000, lapseMs: 9_000_000 },
@@ -214,7 +233,7 @@ describe("the registry of nodes", () => {
     site.store = "up";
     const limits = { beatMs: 5 };
     const [a, b] = ["a", "b"].map((node) =>
-      createNodes({ open: site.open, node, bus: undefined, steady: () => 0, log: SILENT, limits }),
+      createNodes({ wire: "1", open: site.open, node, bus: undefined, steady: () => 0, log: SILENT, limits }),
     );
     assert.ok(a && b);
     t.after(() => Promise.all([a.stop(), b.stop()]));
@@ -233,6 +252,7 @@ describe("the registry of nodes", () => {
     const site = await openSite();
     const limits = { leaveMs: 10 };
     const a = createNodes({
+      wire: "1",
       open: site.open,
       node: "a",
       bus: undefined,
