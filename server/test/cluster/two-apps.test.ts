@@ -37,7 +37,7 @@ const HOUR_MS = 3_600_000;
 /** Two nodes on one store; B's sessions, once known, are known until somebody says otherwise. */
 async function openPair(
   t: TestContext,
-  options: { frozen?: boolean; reviewMs?: number } = {},
+  options: { frozen?: boolean; reviewMs?: number; aheadMs?: number } = {},
 ): Promise<Pair> {
   const hub = createMemoryHub();
   const store = await openMemory();
@@ -57,6 +57,7 @@ async function openPair(
       store,
       bus: busB,
       ...(options.frozen === true ? { steady: () => 0 } : {}),
+      now: () => Date.now() + (options.aheadMs ?? 0),
       // What these tests are about must not be found by the review that would find it anyway.
       reviewMs: options.reviewMs ?? HOUR_MS,
     }),
@@ -290,6 +291,32 @@ describe("two nodes on one store", { timeout: 120_000 }, () => {
     await assert.rejects(replaced, { code: "try_later" });
     assert.equal(await brief.closed, 4410);
   });
+
+  for (const aheadMs of [HOUR_MS, -HOUR_MS])
+    it(`have one truth with clocks ${aheadMs / HOUR_MS} h apart, and who signs in again at either is the same person`, async (t) => {
+      const pair = await openPair(t, { aheadMs });
+      const { owner, id, notes, paperId } = await project(pair.a);
+      const there = await pair.b.login(owner.user.username);
+      await there.refresh();
+      await there.refresh();
+      assert.deepEqual(
+        (await there.projects()).items.map((each) => each.id),
+        [id],
+      );
+      const paper = await there.createPaper(id, "made there");
+      const { items } = await owner.call<{ items: { id: string }[] }>("GET", `/projects/${id}/papers`);
+      assert.deepEqual(items.map((each) => each.id).toSorted(), [paper.id, paperId].toSorted());
+      const socket = await pair.open(there, notes);
+      await owner.call("DELETE", `/papers/${paperId}`);
+      assert.equal(await socket.closed, 4404);
+      await owner.refresh();
+      assert.equal(await pair.at(pair.a, owner).status(), 200);
+      assert.equal(
+        await pair.at(pair.b, there).status(`/papers/${paper.id}`),
+        200,
+        "what is not deleted stays",
+      );
+    });
 
   it("find out by themselves what a node did not live to announce", async (t) => {
     const pair = await openPair(t, { reviewMs: 50 });

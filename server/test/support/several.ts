@@ -22,6 +22,8 @@ export interface Several {
   door(place: number): Proxy;
   /** From now on the door leads to this node, also after the node has started again at another port. */
   lead(door: number, node: number): void;
+  /** The node that a door leads to. */
+  leadsTo(door: number): number;
   /** A new paper's notes document. */
   notes(): Promise<string>;
   /** The document as one node tells it over REST. */
@@ -98,6 +100,7 @@ export async function openSeveral(t: TestContext, options: SeveralOptions = {}):
     node: (place) => at(nodes, place),
     door: (place) => at(doors, place),
     lead,
+    leadsTo: (door) => at(leads, door),
     notes: async () => `notes:${(await owner.createPaper(project.id)).id}`,
     read: (node, name) => read(node.process.url, name),
     tryRead: (node, name) => tryRead(node.process.url, name),
