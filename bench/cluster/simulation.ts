@@ -20,6 +20,9 @@ interface Options {
   readonly out: string | undefined;
 }
 
+const optional = (value: string | undefined): number | undefined =>
+  value === undefined ? undefined : Number(value);
+
 function readOptions(): Options {
   const { values } = parseArgs({
     options: {
@@ -27,8 +30,8 @@ function readOptions(): Options {
       documents: { type: "string", default: "1000000" },
       open: { type: "string", default: "0.1" },
       routing: { type: "string", default: "" },
-      "joins-per-second": { type: "string", default: "5000" },
-      "reply-pause": { type: "string", default: "0" },
+      "joins-per-second": { type: "string" },
+      "reply-pause": { type: "string" },
       "readings-per-second": { type: "string", default: "20000" },
       lost: { type: "string", default: "0" },
       seconds: { type: "string", default: "5" },
@@ -41,8 +44,8 @@ function readOptions(): Options {
     nodes: Number(values.nodes),
     seed: Number(values.seed),
     lostShare: Number(values.lost),
-    joinsPerSecond: Number(values["joins-per-second"]),
-    replyPauseMs: Number(values["reply-pause"]),
+    joinsPerSecond: optional(values["joins-per-second"]),
+    replyPauseMs: optional(values["reply-pause"]),
     readingsPerSecond: Number(values["readings-per-second"]),
     measureMs: Number(values.seconds) * 1000,
     patienceMs: PATIENCE_MS,

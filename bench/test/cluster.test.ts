@@ -5,7 +5,7 @@ import { describe, it } from "node:test";
 import { simulate } from "../cluster/model/simulation.ts";
 import type { SimulationPlan } from "../cluster/model/simulation.ts";
 import { Held, Rows } from "../cluster/model/rows.ts";
-import { route } from "../cluster/model/workload.ts";
+import { route, WORKLOAD } from "../cluster/model/workload.ts";
 import { createRoom } from "../collab/generator/room.ts";
 import { createHistogram } from "../collab/measure/histogram.ts";
 import { familyCpuSeconds } from "../collab/measure/proc.ts";
@@ -24,8 +24,8 @@ const BUSY: SimulationPlan = {
   routing: "random",
   seed: 1,
   lostShare: 0,
-  joinsPerSecond: 5_000,
-  replyPauseMs: 0,
+  joinsPerSecond: undefined,
+  replyPauseMs: undefined,
   readingsPerSecond: 20_000,
   measureMs: 10_000,
   patienceMs: 60_000,
@@ -59,6 +59,15 @@ describe("the simulated fan-out", () => {
     assert.equal(alone.steady.byKind.rows, 0);
     const many = simulate({ ...BUSY, nodes: 50 });
     assert.ok(many.steady.byKind.rows > 0 && many.steady.byKind.rows <= many.steady.rows);
+  });
+
+  it("comes to rest after a restart of Redis with a hundred nodes, whoever lands where", () => {
+    const workload = { ...WORKLOAD, documents: 300_000 };
+    const { steady, faults } = simulate({ ...BUSY, nodes: 100, workload, measureMs: 2_000 });
+    for (const { name, calm } of faults) assert.ok(calm, name);
+    // With as many joins from each node as from one of two, and an answer to each, it is ten; with a million documents no rest.
+    const messages = (faults[0]?.published ?? Number.POSITIVE_INFINITY) / steady.sharedSeats;
+    assert.ok(messages < 8, `${messages} messages for each live document`);
   });
 
   it("needs less of the bus when documents are routed by name", () => {

@@ -58,6 +58,8 @@ export interface CollabLimits {
   readonly presenceFanOutMs: number;
   /** Nodes that join a document within this time are answered together. */
   readonly replyMs: number;
+  /** Between two answers for one document: of a hundred nodes that join one after the other, each would be answered by all. */
+  readonly replyPauseMs: number;
   /** How often a node repeats how far it is with a document that it has changed since. */
   readonly digestMs: number;
   /** How often a node says that it is alive, and the silence after which its people are taken for gone. */
@@ -103,6 +105,7 @@ export const DEFAULT_LIMITS: CollabLimits = {
   fanOutBytes: 128 * 1024,
   presenceFanOutMs: 60,
   replyMs: 100,
+  replyPauseMs: 1_000,
   digestMs: 5_000,
   beatMs: 1_000,
   leaseMs: 3_000,

@@ -61,7 +61,7 @@ const LATE_MS = 25;
 /** Around a message and its channel, in RESP2: `*3 $7 PUBLISH $n … $n …`, and `message` on the way out. */
 const RESP_BYTES = 34;
 /** What the bus adds to each message (server/src/bus/seal.ts), and its prefix and the kind to each channel's name. */
-const SEAL_BYTES = 24;
+const SEAL_BYTES = 30;
 const CHANNEL_BYTES = 36 + "updates:notes:".length + 26;
 
 /** Sizes by the real encoding; an update of one letter, a presence entry with name, colours and caret. */

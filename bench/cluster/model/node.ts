@@ -9,12 +9,18 @@ import type { StoreModel } from "./store.ts";
 
 export type NodeLimits = Pick<
   CollabLimits,
-  "beatMs" | "leaseMs" | "digestMs" | "replyMs" | "pollMs" | "pollsPerSecond" | "readsAtOnce" | "commitPaceMs"
+  | "beatMs"
+  | "leaseMs"
+  | "digestMs"
+  | "replyMs"
+  | "replyPauseMs"
+  | "pollMs"
+  | "pollsPerSecond"
+  | "readsAtOnce"
+  | "commitPaceMs"
 > & {
-  /** Documents that a node joins a second when the bus is back: 500 in each of its ticks; Infinity joins with all at once. */
+  /** Documents that a node joins a second when the bus is back; Infinity joins with all at once. */
   readonly joinsPerSecond: number;
-  /** Between two answers for a document; 0 answers whatever comes, `replyMs` later. */
-  readonly replyPauseMs: number;
 };
 
 export interface NodeDeps {
@@ -35,6 +41,7 @@ const TICK_MS = 100;
 /** Until the store has committed: as measured with an idle store, 2 to 10 ms. */
 const COMMIT_MS = 10;
 const MOST_FAREWELLS = 10_000;
+const MAKE_UP_MS = 60_000;
 
 /** One node: collab/src/cluster/cluster.ts, reader.ts and leases.ts, and the pace of the log, without content. */
 export class NodeModel implements SeatHost {
@@ -61,6 +68,7 @@ export class NodeModel implements SeatHost {
   #tickAt: number;
   #cutOff = false;
   #committing = false;
+  #makeUp = { at: Number.NEGATIVE_INFINITY, pauseMs: 0 };
   #joining: Iterator<SeatModel> | undefined;
   #joinsDue = 0;
   // --- reader ---
@@ -221,8 +229,19 @@ export class NodeModel implements SeatHost {
     if (now < this.#digestAt) return;
     this.#digestAt += this.#deps.limits.digestMs;
     for (const seat of Array.from(this.news)) seat.digest();
-    if (this.dropped > this.#droppedBefore && this.up) this.busChanged(true);
+    this.#makeUpForDropped(now);
+  }
+
+  #makeUpForDropped(now: number): void {
+    if (this.dropped === this.#droppedBefore) {
+      if (now >= this.#makeUp.at + this.#makeUp.pauseMs) this.#makeUp.pauseMs = 0;
+      return;
+    }
+    if (!this.up || now < this.#makeUp.at) return;
+    const pauseMs = Math.min(MAKE_UP_MS, Math.max(this.#deps.limits.digestMs, this.#makeUp.pauseMs * 2));
+    this.#makeUp = { at: now + pauseMs, pauseMs };
     this.#droppedBefore = this.dropped;
+    this.busChanged(true);
   }
 
   /** Also says whether this node can use the bus, in the store, and looks whether the others can. */
@@ -252,6 +271,7 @@ export class NodeModel implements SeatHost {
       this.#joining = undefined;
       return;
     }
+    this.#droppedBefore = this.dropped;
     const due = this.#farewells;
     this.#farewells = new Map();
     for (const [document, message] of due) this.#deps.bus.publish(this, document, message);

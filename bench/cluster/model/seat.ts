@@ -109,7 +109,9 @@ export class SeatModel implements Listener {
   }
 
   join(): void {
-    if (!this.left) this.#say("join");
+    if (this.left) return;
+    this.#say("join");
+    if (this.isShared) this.#replySoon();
   }
 
   leave(): void {

@@ -13,10 +13,10 @@ export interface SimulationPlan {
   readonly routing: Routing;
   readonly seed: number;
   readonly lostShare: number;
-  /** Infinity joins with all documents at once when the bus is back. */
-  readonly joinsPerSecond: number;
-  /** 0 as it is: between two answers for a document. */
-  readonly replyPauseMs: number;
+  /** Of one node; undefined as it is: 5,000, but 20,000 for all together (collab/src/cluster/cluster.ts). */
+  readonly joinsPerSecond: number | undefined;
+  /** Undefined as it is: between two answers for a document. */
+  readonly replyPauseMs: number | undefined;
   readonly readingsPerSecond: number;
   readonly measureMs: number;
   /** Longest wait for convergence after each fault. */
@@ -80,7 +80,11 @@ function worldPlan(plan: SimulationPlan): WorldPlan {
       mostUnanswered: MOST_UNANSWERED,
     },
     readingsPerSecond: plan.readingsPerSecond,
-    limits: { ...DEFAULT_LIMITS, joinsPerSecond: plan.joinsPerSecond, replyPauseMs: plan.replyPauseMs },
+    limits: {
+      ...DEFAULT_LIMITS,
+      joinsPerSecond: plan.joinsPerSecond ?? Math.min(5_000, Math.floor(2_000 / plan.nodes) * 10),
+      replyPauseMs: plan.replyPauseMs ?? DEFAULT_LIMITS.replyPauseMs,
+    },
   };
 }
 

@@ -20,6 +20,7 @@ export interface SeatOwner {
   readonly node: string;
   readonly bus: Bus;
   readonly limits: CollabLimits;
+  readonly steady: () => number;
   /** The log has something of this document that is not in memory. */
   wantsReading(seat: Seat): void;
   /** Whether there are other nodes at all. */
@@ -60,6 +61,7 @@ export class Seat {
   readonly #moved = new Set<number>();
   #presenceTimer: NodeJS.Timeout | undefined;
   #replyTimer: NodeJS.Timeout | undefined;
+  #repliedAt = Number.NEGATIVE_INFINITY;
 
   constructor(owner: SeatOwner, room: Room, opened: Opened & { at: number }) {
     this.#owner = owner;
@@ -204,13 +206,17 @@ export class Seat {
 
   // --- what we say ---
 
-  /** Many may join at once, as when the bus comes back: all are answered together. */
+  /** Many may join at once, or one after the other, as when the bus comes back: they are answered together. */
   #replySoon(): void {
-    this.#replyTimer ??= setTimeout(() => {
+    if (this.#replyTimer !== undefined) return;
+    const { limits, steady } = this.#owner;
+    const pauseMs = Math.max(limits.replyMs, this.#repliedAt + limits.replyPauseMs - steady());
+    this.#replyTimer = setTimeout(() => {
       this.#replyTimer = undefined;
+      this.#repliedAt = steady();
       this.#say({ type: "digest", ...this.#standing() });
       this.#sayPresence({ whole: true, clients: undefined });
-    }, this.#owner.limits.replyMs);
+    }, pauseMs);
   }
 
   #presenceChanged(clients: readonly number[], gone: boolean): void {

@@ -134,7 +134,7 @@ async function openNode({ hub, people, store, name, limits, now }: Common): Prom
   const harness = await startHarness({
     store: faulty.store,
     people,
-    limits: { beatMs: 50, leaseMs: 200, pollMs: 50, digestMs: 100, replyMs: 10, ...limits },
+    limits: { beatMs: 50, leaseMs: 200, pollMs: 50, digestMs: 100, replyMs: 10, replyPauseMs: 20, ...limits },
     cluster: { node: id, bus, peers },
     ...(now && { now }),
   });
