@@ -38,7 +38,8 @@ export function createCollabCore(deps: Omit<CollabDeps, "allowOrigin">): CollabC
   const cluster =
     deps.cluster && new Cluster({ ...deps.cluster, store, limits, steady, log, recheckDocument });
   const onCommitted = (rows: readonly UpdateRow[]): void => cluster?.committed(rows);
-  const updateLog = new UpdateLog({ store, limits, now: steady, log, onWritable, onCommitted });
+  const paceMs = (): number => (cluster?.sharing === true ? limits.sharedCommitPaceMs : limits.commitPaceMs);
+  const updateLog = new UpdateLog({ store, limits, now: steady, log, paceMs, onWritable, onCommitted });
   const compaction = createCompaction({ ...deps, limits }, serial);
   const admission = createAdmission({ access, log, links: () => sockets.links, members: () => members() });
   const owner: RoomOwner & LinkOwner = {

@@ -36,6 +36,8 @@ export interface CollabLimits {
   /** Least time between the starts of two commits under load; a lone edit commits at once. A commit costs about as much
    * CPU as sixty deliveries, so this is what keeps durability cheap for a busy document. */
   readonly commitPaceMs: number;
+  /** The same while people on another node have a document open too: they see what is committed, so they wait for it. */
+  readonly sharedCommitPaceMs: number;
   /** Presence waits this long for company. What is typed meanwhile goes out at once and takes the presence along, so a
    * caret that moves with the typing costs no write of its own. */
   readonly presenceWindowMs: number;
@@ -93,6 +95,7 @@ export const DEFAULT_LIMITS: CollabLimits = {
   heartbeatMs: 20_000,
   silenceMs: 65_000,
   commitPaceMs: 100,
+  sharedCommitPaceMs: 50,
   presenceWindowMs: 30,
   commitRows: 5_000,
   commitBytes: 4 * 1024 * 1024,

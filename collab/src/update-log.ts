@@ -17,6 +17,8 @@ export interface UpdateLogDeps {
   /** Milliseconds that never jump: a clock that is set back must not put off the next commit. */
   readonly now: () => number;
   readonly log: Log;
+  /** From the start of a commit to that of the next, under load. */
+  readonly paceMs: () => number;
   /** The store has been failing for too long, or is back. */
   readonly onWritable: (writable: boolean) => void;
   /** These rows, in their order, are durable. */
@@ -105,12 +107,12 @@ export class UpdateLog {
   }
 
   /**
-   * A lone edit commits at the end of this event-loop turn; under load the next commit waits until commitPaceMs after the
-   * start of the one before, which bounds the number of fsyncs a second without adding latency to a quiet document.
+   * A lone edit commits at the end of this event-loop turn; under load the next commit waits for its pace after the start of
+   * the one before, which bounds the number of fsyncs a second without adding latency to a quiet document.
    */
   #schedule(): void {
     if (this.#unschedule !== undefined || this.#inFlight.length > 0 || this.#stopped) return;
-    const wait = this.#lastStart + this.#deps.limits.commitPaceMs - this.#deps.now();
+    const wait = this.#lastStart + this.#deps.paceMs() - this.#deps.now();
     const start = (): void => {
       this.#unschedule = undefined;
       void this.#commit();

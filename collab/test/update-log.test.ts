@@ -27,7 +27,6 @@ function row(seq: number, bytes = 10): UpdateRow {
 describe("the update log", () => {
   it("[DL4] commits together what arrives while a commit is in flight", async () => {
     const faulty = faultyStore(memoryDocumentStore());
-    const limits = { ...DEFAULT_LIMITS, commitPaceMs: 0 };
     const batches: number[] = [];
     const store = {
       appendRows: async (rows: readonly UpdateRow[]) => {
@@ -37,9 +36,10 @@ describe("the update log", () => {
     };
     const updates = new UpdateLog({
       store,
-      limits,
+      limits: DEFAULT_LIMITS,
       now: Date.now,
       log,
+      paceMs: () => 0,
       onWritable: () => undefined,
       onCommitted: () => undefined,
     });
@@ -56,7 +56,7 @@ describe("the update log", () => {
 
   it("[DL4] a commit stays within commitRows and commitBytes, and takes one row of any size", async () => {
     const sizes: number[][] = [];
-    const limits = { ...DEFAULT_LIMITS, commitPaceMs: 0, commitRows: 3, commitBytes: 100 };
+    const limits = { ...DEFAULT_LIMITS, commitRows: 3, commitBytes: 100 };
     const store = {
       appendRows: async (rows: readonly UpdateRow[]) => {
         sizes.push(rows.map((one) => one.update.length));
@@ -67,6 +67,7 @@ describe("the update log", () => {
       limits,
       now: Date.now,
       log,
+      paceMs: () => 0,
       onWritable: () => undefined,
       onCommitted: () => undefined,
     });
@@ -102,12 +103,13 @@ describe("the update log", () => {
               for (const { seq } of rows) durable.add(seq);
             },
           };
-          const limits = { ...DEFAULT_LIMITS, commitPaceMs: 0, commitRows };
+          const limits = { ...DEFAULT_LIMITS, commitRows };
           const updates = new UpdateLog({
             store,
             limits,
             now: Date.now,
             log,
+            paceMs: () => 0,
             onWritable: () => undefined,
             onCommitted: () => undefined,
           });

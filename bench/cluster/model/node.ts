@@ -17,7 +17,7 @@ export type NodeLimits = Pick<
   | "pollMs"
   | "pollsPerSecond"
   | "readsAtOnce"
-  | "commitPaceMs"
+  | "sharedCommitPaceMs"
 > & {
   /** Documents that a node joins a second when the bus is back; Infinity joins with all at once. */
   readonly joinsPerSecond: number;
@@ -89,7 +89,7 @@ export class NodeModel implements SeatHost {
     this.replyPauseMs = limits.replyPauseMs;
     this.#digestAt = random() * limits.digestMs;
     this.#beatAt = random() * limits.beatMs;
-    this.#commitAt = random() * limits.commitPaceMs;
+    this.#commitAt = random() * limits.sharedCommitPaceMs;
     this.#tickAt = random() * TICK_MS;
   }
 
@@ -197,7 +197,7 @@ export class NodeModel implements SeatHost {
     const { limits, calendar } = this.#deps;
     const { now } = calendar;
     if (now >= this.#commitAt) {
-      this.#commitAt += limits.commitPaceMs;
+      this.#commitAt += limits.sharedCommitPaceMs;
       this.#commit();
     }
     if (now >= this.#tickAt) {

@@ -113,6 +113,12 @@ export class Cluster {
     if (mayLack || this.#mustPoll()) await this.#reader.now(seat);
   }
 
+  /** Whether people on another node wait for what is committed here. */
+  get sharing(): boolean {
+    for (const seat of this.#seats.values()) if (seat.sharers.size > 0) return true;
+    return false;
+  }
+
   stats(): ClusterStats {
     const seats = [...this.#seats.values()];
     return {

@@ -253,6 +253,15 @@ describe("documents on several nodes", () => {
     assert.equal(await nodes.freshText(), bo.text.toJSON());
   });
 
+  it("[CL15] while another node has a document open commits follow each other sooner than when nobody waits", async (t) => {
+    const nodes = await openNodes(t, { limits: { commitPaceMs: 600_000, sharedCommitPaceMs: 5 } });
+    const { ada, bo } = await opened(nodes);
+    for (const [count, word] of ["one ", "two ", "three "].entries()) {
+      await type(ada, [word]);
+      await until(() => bo.text.toJSON().split(" ").length === count + 2, `bo reads ${word}`);
+    }
+  });
+
   it("[CL6] [FX6] edits that two nodes accept while the store is slow are both in it, with nobody left", async (t) => {
     const nodes = await openNodes(t);
     const { ada, bo } = await opened(nodes);
