@@ -53,14 +53,7 @@ export function createCollabCore(deps: Omit<CollabDeps, "allowOrigin">): CollabC
     ...createTellers({ counts, log, flusher }),
   };
   const lobby = new Lobby({ owner, store, access, admission, log, cluster, exclusive: serial });
-  const lineage = new Lineage({
-    store,
-    lobby,
-    log: updateLog,
-    serial,
-    compaction: compaction.deps,
-    cluster,
-  });
+  const lineage = new Lineage({ store, lobby, log: updateLog, serial, compaction: compaction.deps, cluster });
   let stopping = false;
 
   const members = (): Iterable<Occupant> => membersOf(lobby.rooms.values());
