@@ -1,4 +1,5 @@
 import { Failure, type FailureCode } from "@scriptorium/shared";
+import { setTimeout as delay } from "node:timers/promises";
 import * as Y from "yjs";
 import type { Cluster } from "./cluster/cluster.ts";
 import type { Lobby } from "./lobby.ts";
@@ -17,6 +18,10 @@ export interface LineageDeps {
   readonly compaction: CompactionDeps;
   readonly cluster: Pick<Cluster, "complete"> | undefined;
 }
+
+/** Attempts to remove what was accepted after an end, and the pause between them. Left over, nobody ever reads it. */
+const BURIALS = 300;
+const BURIAL_PAUSE_MS = 2_000;
 
 /** A document as a whole: read it, replace it by another lineage, remove it. */
 export class Lineage {
@@ -45,20 +50,28 @@ export class Lineage {
     return this.#end(document, update, "document_replaced");
   }
 
-  /** Sends the clients of a live document away if another node has replaced or removed it. Never rejects. */
+  /**
+   * Sends the clients of a live document away if another node has replaced or removed it, and removes what this node has
+   * accepted since, which is nobody's any more. Never rejects.
+   */
   async recheck(document: string): Promise<void> {
     const room = this.#live(document);
     if (room === undefined) return;
+    let code: FailureCode = "try_later";
     try {
       const { head } = await readHead(this.#deps.store, document);
       if (this.#live(document) !== room || (!head.deleted && head.epoch === room.epoch)) return;
-      await this.#endedElsewhere(room, head.deleted ? "document_deleted" : "document_replaced");
+      code = head.deleted ? "document_deleted" : "document_replaced";
     } catch (error) {
-      this.#deps.compaction.log.error({ err: error, document }, "cannot tell whether a document has ended");
       // Whoever comes back is served what the store has: this room may speak for a lineage that is over.
-      room.ended = true;
-      this.#evict(room, "try_later");
+      this.#deps.compaction.log.error({ err: error, document }, "cannot tell whether a document has ended");
     }
+    room.settle();
+    room.ended = true;
+    const own = [...Y.decodeStateVector(Y.encodeStateVector(room.document)).keys()];
+    this.#evict(room, code);
+    const buried = this.#bury(room, own);
+    if (code !== "try_later") await buried;
   }
 
   /** An ended room stays for as long as its last socket takes to close; it no longer speaks for the document. */
@@ -103,17 +116,34 @@ export class Lineage {
     });
   }
 
-  /** Another node has ended this lineage. What this one has accepted since is nobody's any more. */
-  async #endedElsewhere(room: Room, code: FailureCode): Promise<void> {
-    const { store, log } = this.#deps;
-    const { name } = room.document;
-    room.settle();
-    room.ended = true;
-    this.#evict(room, code);
-    const own = Y.decodeStateVector(Y.encodeStateVector(room.document)).keys();
+  /** Removes the rows of a room whose lineage has ended, if it has. What the store does not let it do goes on for itself. */
+  async #bury(room: Room, own: readonly number[]): Promise<void> {
+    const { log } = this.#deps;
+    // Its last rows must not come after it.
     await new Promise<void>((resolve) => log.whenCommitted(room.lastPosition, { committed: resolve }));
-    await retireClients(store, name, own);
-    await store.purgeRows(name, room.epoch);
+    if (!(await this.#isBuried(room, own))) void this.#buryLater(room, own);
+  }
+
+  async #buryLater(room: Room, own: readonly number[]): Promise<void> {
+    for (let attempt = 0; attempt < BURIALS; attempt += 1) {
+      await delay(BURIAL_PAUSE_MS, undefined, { ref: false });
+      if (await this.#isBuried(room, own)) return;
+    }
+  }
+
+  async #isBuried(room: Room, own: readonly number[]): Promise<boolean> {
+    const { store, compaction } = this.#deps;
+    const { name } = room.document;
+    try {
+      const { head } = await readHead(store, name);
+      if (!head.deleted && head.epoch === room.epoch) return true;
+      await retireClients(store, name, own);
+      await store.purgeRows(name, room.epoch);
+      return true;
+    } catch (error) {
+      compaction.log.warn({ err: error, document: name }, "what came after an end stays for now");
+      return false;
+    }
   }
 
   #evict(room: Room, code: FailureCode): void {

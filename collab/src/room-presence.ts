@@ -182,6 +182,8 @@ export class RoomPresence {
       this.#release(owner, client);
       this.#ousted.add(owner);
     }
+    // By how much it was ahead here is no concern of the node that has it now: the two would add up at every move.
+    if (holder !== node) this.#clocksAhead.delete(client);
     this.#elsewhere.set(client, node);
     return true;
   }

@@ -3,6 +3,7 @@ import type { ClusterDeps, ClusterStats } from "../collab.ts";
 import type { CollabLimits } from "../limits.ts";
 import type { DocumentStore, Log, UpdateRow } from "../ports.ts";
 import type { Room } from "../room.ts";
+import { createFarewells } from "./farewells.ts";
 import { createLeases, type Leases } from "./leases.ts";
 import { Reader } from "./reader.ts";
 import { Seat, type Opened, type SeatOwner } from "./seat.ts";
@@ -18,8 +19,8 @@ export interface ClusterCoreDeps extends ClusterDeps {
 
 const TICK_MS = 100;
 /**
- * Documents that are joined again in one tick, by one node and by all of them together: thousands at once would not fit
- * into the bus, and each is answered. With as many as one node can for each of a hundred, Redis never came out of it
+ * Documents that are joined again in one tick, by one node and by all of them together, and as many of which it takes its
+ * leave: thousands at once would not fit into the bus, and each join is answered. With as many as one node can for each of a hundred, Redis never came out of it
  * (docs/scaling.md).
  */
 const JOINS_A_TICK = { most: 500, together: 2_000 };
@@ -84,8 +85,12 @@ export class Cluster {
   /** A document has been loaded. */
   opened(room: Room, from: Opened): void {
     const { name } = room.document;
-    this.#seats.get(name)?.leave();
-    this.#seats.set(name, new Seat(this.#owner, room, { ...from, at: this.#deps.steady() }));
+    const before = this.#seats.get(name);
+    before?.leave();
+    // What it has committed of the document before is told with its joining.
+    const told = this.#farewells.take(name) ?? before?.farewell();
+    const last = told?.epoch === room.epoch ? told.last : 0;
+    this.#seats.set(name, new Seat(this.#owner, room, { ...from, last, at: this.#deps.steady() }));
   }
 
   closed(room: Room): void {
@@ -93,7 +98,7 @@ export class Cluster {
     if (seat?.room !== room) return;
     const { peers, steady } = this.#deps;
     // Also while the bus is up: what was given to it last may be on a connection that breaks now.
-    if (peers.others.size > 0) this.#farewells.keep(seat, steady());
+    if (peers.others.size > 0) this.#farewells.keep(seat.farewell(), steady());
     seat.leave();
     this.#joining.delete(seat);
     this.#seats.delete(room.document.name);
@@ -171,7 +176,7 @@ export class Cluster {
     const pauseMs = Math.min(MAKE_UP_MS, Math.max(limits.digestMs, this.#makeUp.pauseMs * 2));
     this.#makeUp = { at: now + pauseMs, pauseMs };
     this.#dropped = dropped;
-    this.#farewells.say(now);
+    this.#farewells.again();
     this.#rejoin();
   }
 
@@ -190,8 +195,7 @@ export class Cluster {
       return;
     }
     this.#dropped = this.#deps.bus.stats().dropped;
-    // Before the joins: one of these documents may have been opened again.
-    this.#farewells.say(this.#deps.steady());
+    this.#farewells.again();
     this.#rejoin();
   }
 
@@ -205,9 +209,11 @@ export class Cluster {
   }
 
   #joinSome(): void {
-    if (this.#joining.size === 0 || this.#deps.bus.state === "down") return;
-    const share = Math.floor(JOINS_A_TICK.together / (this.#deps.peers.others.size + 1));
+    const { bus, peers, steady } = this.#deps;
+    if (bus.state === "down") return;
+    const share = Math.floor(JOINS_A_TICK.together / (peers.others.size + 1));
     let left = Math.min(JOINS_A_TICK.most, Math.max(1, share));
+    this.#farewells.say(left, steady());
     for (const seat of this.#joining) {
       if (left === 0) return;
       left -= 1;
@@ -216,36 +222,6 @@ export class Cluster {
       this.#reader.want(seat);
     }
   }
-}
-
-/** Many; an outage that lasts is seen in the store, by nodes that then read every document in turn. */
-const MOST_FAREWELLS = 10_000;
-
-/** Documents that were closed lately, or while nobody could be told: whoever has missed their last rows is told again. */
-function createFarewells() {
-  const kept = new Map<string, { readonly say: () => void; at: number }>();
-  return {
-    keep(seat: Seat, now: number): void {
-      // At the end, so that the oldest are first.
-      kept.delete(seat.document);
-      kept.set(seat.document, { say: seat.farewell(), at: now });
-      const [oldest] = kept.keys();
-      if (kept.size > MOST_FAREWELLS && oldest !== undefined) kept.delete(oldest);
-    },
-    say(now: number): void {
-      for (const farewell of kept.values()) {
-        farewell.say();
-        farewell.at = now;
-      }
-    },
-    /** Those that were said before. */
-    forget(before: number): void {
-      for (const [document, { at }] of kept) {
-        if (at >= before) return;
-        kept.delete(document);
-      }
-    },
-  };
 }
 
 interface Poller {

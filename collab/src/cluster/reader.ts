@@ -8,6 +8,7 @@ export interface ReaderDeps {
   readonly store: DocumentStore;
   readonly limits: CollabLimits;
   readonly log: Log;
+  readonly steady: () => number;
   /** Whether messages of other nodes arrive now. */
   readonly arriving: () => boolean;
   readonly onEnded: (document: string) => void;
@@ -25,8 +26,9 @@ export class Reader {
   readonly #reading = new Map<Seat, Promise<void>>();
   /** Asked for while they were being read. */
   readonly #again = new Set<Seat>();
-  /** After a failure, or to be sure. */
   readonly #retries = new Map<Seat, NodeJS.Timeout>();
+  /** Documents to be read once more, to be sure, and not before when. */
+  readonly #unsure = new Map<Seat, { notBefore: number; timer: NodeJS.Timeout | undefined }>();
   #stopped = false;
   /** Said once for all documents, until one can be read again. */
   #complained = false;
@@ -63,6 +65,7 @@ export class Reader {
     this.#stopped = true;
     this.#queue.clear();
     for (const timer of this.#retries.values()) clearTimeout(timer);
+    for (const { timer } of this.#unsure.values()) clearTimeout(timer);
   }
 
   #next(): void {
@@ -86,7 +89,7 @@ export class Reader {
   }
 
   async #read(seat: Seat): Promise<void> {
-    const { store, node, limits, arriving, onEnded } = this.#deps;
+    const { store, node, arriving, onEnded } = this.#deps;
     if (seat.left || seat.room.ended) return;
     this.count += 1;
     const wasStale = seat.stale;
@@ -96,7 +99,7 @@ export class Reader {
       const found = await readFromLog(store, seat, node);
       this.#complained = false;
       if (found === "ended") onEnded(seat.document);
-      if (found === "unsure") this.#later(seat, limits.confirmMs);
+      if (found === "unsure") this.#confirm(seat);
     } catch (error) {
       seat.stale ||= wasStale;
       throw error;
@@ -109,15 +112,30 @@ export class Reader {
     if (!this.#complained)
       this.#deps.log.warn(told, "cannot read what other nodes have written; trying again");
     this.#complained = true;
-    this.#later(seat, RETRY_MS);
-  }
-
-  #later(seat: Seat, ms: number): void {
-    if (this.#stopped || this.#retries.has(seat)) return;
+    if (this.#retries.has(seat)) return;
     const timer = setTimeout(() => {
       this.#retries.delete(seat);
       this.want(seat);
-    }, ms);
+    }, RETRY_MS);
     this.#retries.set(seat, timer);
+  }
+
+  /** At the latest when the first of its unsure readings is so long ago, and once more when the last one is. */
+  #confirm(seat: Seat): void {
+    const { limits, steady } = this.#deps;
+    const known = this.#unsure.get(seat);
+    const unsure = known ?? { notBefore: 0, timer: undefined };
+    unsure.notBefore = steady() + limits.confirmMs;
+    if (known !== undefined) return;
+    this.#unsure.set(seat, unsure);
+    const wait = (ms: number): void => {
+      unsure.timer = setTimeout(() => {
+        const leftMs = unsure.notBefore - steady();
+        if (leftMs > 0) wait(leftMs);
+        else this.#unsure.delete(seat);
+        this.want(seat);
+      }, ms);
+    };
+    wait(limits.confirmMs);
   }
 }

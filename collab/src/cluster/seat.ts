@@ -15,6 +15,15 @@ export interface Opened {
   readonly rows: readonly RowName[];
 }
 
+/** Of a document that this node has closed. */
+export interface Farewell {
+  readonly document: string;
+  readonly epoch: number;
+  /** The last of this node's rows. */
+  readonly last: number;
+  say(): void;
+}
+
 /** What a seat tells the cluster that it belongs to. */
 export interface SeatOwner {
   readonly node: string;
@@ -54,7 +63,7 @@ export class Seat {
   readonly #owner: SeatOwner;
   readonly #subscriptions: readonly Subscription[];
   /** The last of this node's rows that is committed. */
-  #last = 0;
+  #last: number;
   /** Committed since the last digest. */
   #news = false;
   /** Client ids to be told of. */
@@ -63,12 +72,13 @@ export class Seat {
   #replyTimer: NodeJS.Timeout | undefined;
   #repliedAt = Number.NEGATIVE_INFINITY;
 
-  constructor(owner: SeatOwner, room: Room, opened: Opened & { at: number }) {
+  constructor(owner: SeatOwner, room: Room, opened: Opened & { at: number; last: number }) {
     this.#owner = owner;
     this.room = room;
     this.parts = new Set(opened.parts);
     this.read = new Set(opened.rows.map(keyOf));
     this.openedAt = opened.at;
+    this.#last = opened.last;
     const { bus } = owner;
     this.#subscriptions = [
       bus.subscribe(updatesOf(this.document), (bytes) => this.#hear(bytes)),
@@ -124,16 +134,17 @@ export class Seat {
   }
 
   /** What `leave` says, to be said again later. */
-  farewell(): () => void {
+  farewell(): Farewell {
     const { bus } = this.#owner;
-    const channel = updatesOf(this.document);
-    const message = encodeMessage({ type: "leave", ...this.#standing() });
-    return () => bus.publish(channel, message);
+    const { document } = this;
+    const standing = this.#standing();
+    const message = encodeMessage({ type: "leave", ...standing });
+    return { document, ...standing, say: () => bus.publish(updatesOf(document), message) };
   }
 
   leave(): void {
     if (this.left) return;
-    this.farewell()();
+    this.farewell().say();
     this.left = true;
     for (const subscription of this.#subscriptions) subscription.end();
     this.room.presence.onChanged = undefined;

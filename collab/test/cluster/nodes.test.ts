@@ -5,36 +5,13 @@ import * as Y from "yjs";
 import { encodeBeat, encodeMessage, encodePresence } from "../../src/cluster/wire.ts";
 import { compact } from "../../src/snapshot.ts";
 import { createCompactor, DEFAULT_LIMITS } from "../../src/index.ts";
-import { saved, until, type ProviderClient, type YjsClient } from "../support/harness.ts";
-import { openNodes, type Node, type Nodes } from "../support/nodes.ts";
+import { saved, until } from "../support/harness.ts";
+import { openNodes, type Node } from "../support/nodes.ts";
 import { textUpdate, type } from "../support/stage.ts";
-
-type Client = ProviderClient | YjsClient;
+import { equal, opened, shared, type Client } from "../support/two-nodes.ts";
 
 function published(node: Node): number {
   return node.bus.stats().published;
-}
-
-/** Two people on two nodes who see each other's text. */
-async function opened(nodes: Nodes): Promise<{ ada: ProviderClient; bo: ProviderClient }> {
-  const ada = nodes.node(0).provider("ada");
-  const bo = nodes.node(1).provider("bo");
-  await Promise.all([saved(ada), saved(bo)]);
-  await shared(nodes, 2);
-  return { ada, bo };
-}
-
-/** The nodes know that they have the document in common. */
-async function shared(nodes: Nodes, count = nodes.all.length): Promise<void> {
-  const some = nodes.all.slice(0, count);
-  await until(
-    () => some.every(({ harness }) => harness.collab.stats().cluster?.shared === 1),
-    "the document is shared",
-  );
-}
-
-async function equal(text: string, ...clients: readonly Client[]): Promise<void> {
-  await until(() => clients.every((client) => client.text.toJSON() === text), `everybody reads "${text}"`);
 }
 
 describe("documents on several nodes", () => {
@@ -172,6 +149,24 @@ describe("documents on several nodes", () => {
     assert.equal(bo.text.toJSON(), "");
     nodes.node(0).bus.full = false;
     await equal("last words", bo);
+  });
+
+  it("[CL4] and are told by who opens it again, if it is opened again", async (t) => {
+    const nodes = await openNodes(t, { limits: { digestMs: 600_000 } });
+    const { ada, bo } = await opened(nodes);
+    const { hub } = nodes;
+    hub.disturb(() => "drop");
+    await type(ada, ["last words"]);
+    await saved(ada);
+    ada.destroy();
+    await until(() => nodes.node(0).harness.collab.stats().documents === 0, "the document is closed there");
+    hub.disturb(undefined);
+    assert.equal(bo.text.toJSON(), "");
+    const again = nodes.node(0).provider("ada");
+    await saved(again);
+    await equal("last words", bo, again);
+    const known = () => nodes.node(1).harness.collab.stats().cluster?.shared;
+    assert.equal(known(), 1, "nobody has taken leave of an open document");
   });
 
   it("[CL4] and when the connection broke under them, so that nobody heard what the bus had taken", async (t) => {
@@ -392,30 +387,5 @@ describe("messages that are not what they should be", () => {
     await type(ada, ["still here"]);
     await equal("still here", bo);
     assert.deepEqual([...ada.closes, ...bo.closes], []);
-  });
-});
-
-describe("a lineage that ends on one node", () => {
-  it("[CL11] ends on the others: their clients are told to start over, and what they wrote is nowhere", async (t) => {
-    const nodes = await openNodes(t);
-    const { ada, bo } = await opened(nodes);
-    await type(bo, ["old "]);
-    await equal("old ", ada, bo);
-    await nodes.node(0).harness.collab.replace(nodes.name, textUpdate("new"), "ada");
-    // The node was not told: it hears of the new epoch from the first node that opens it.
-    const carl = nodes.node(0).provider("carl");
-    await equal("new", carl);
-    await until(() => bo.closes.includes(4410), "bo is told");
-    assert.ok(bo.notices.some((notice) => JSON.stringify(notice).includes("reset")));
-    await until(() => carl.text.toJSON() === "new", "nothing old comes back");
-    assert.deepEqual(await nodes.store.readRows(nodes.name, 1), []);
-  });
-
-  it("[CL11] that is removed closes the others' clients with 4404 as soon as they are told", async (t) => {
-    const nodes = await openNodes(t);
-    const { bo } = await opened(nodes);
-    await nodes.node(0).harness.collab.remove(nodes.name);
-    await nodes.node(1).harness.collab.recheckDocument(nodes.name);
-    await until(() => bo.closes.includes(4404), "bo is told");
   });
 });

@@ -6,12 +6,7 @@ import type { PresenceEntry } from "../../src/presence.ts";
 import { saved, until, type ProviderClient, type YjsClient } from "../support/harness.ts";
 import { openNodes, type Nodes } from "../support/nodes.ts";
 import { type } from "../support/stage.ts";
-
-type Client = ProviderClient | YjsClient;
-
-async function equal(text: string, ...clients: readonly Client[]): Promise<void> {
-  await until(() => clients.every((client) => client.text.toJSON() === text), `everybody reads "${text}"`);
-}
+import { equal, type Client } from "../support/two-nodes.ts";
 
 function stateOf(by: Client, of: Client): unknown {
   return by.provider.awareness?.getStates().get(of.doc.clientID);
@@ -86,6 +81,26 @@ describe("presence on several nodes", () => {
     await type(again, ["here"]);
     await equal("here", bo, cy);
     assert.ok(stateOf(bo, again) !== undefined && stateOf(cy, again) !== undefined);
+  });
+
+  it("[CL8] whoever goes to and fro between two nodes stays visible, and no clock runs away", async (t) => {
+    const nodes = await openNodes(t);
+    const bo = nodes.node(1).provider("bo");
+    const cy = nodes.node(0).provider("cy");
+    await Promise.all([saved(bo), saved(cy)]);
+    const doc = new Y.Doc();
+    const clockOf = (by: Client): number => by.provider.awareness?.meta.get(doc.clientID)?.clock ?? 0;
+    const seen = (by: Client): boolean => by.provider.awareness?.getStates().has(doc.clientID) === true;
+    for (let move = 0; move < 16; move += 1) {
+      const ada = nodes.node(move % 2).provider("ada", { doc });
+      await saved(ada);
+      ada.provider.setAwarenessField("cursor", move);
+      await until(() => seen(bo) && seen(cy), `everybody sees her after ${move} moves`);
+      ada.destroy();
+      await until(() => !seen(bo) && !seen(cy), "and that she has left");
+    }
+    const clock = Math.max(clockOf(bo), clockOf(cy));
+    assert.ok(clock < 200, `the clock is ${clock}`);
   });
 
   it("[CL8] nobody takes the caret of another person, from whichever node", async (t) => {
