@@ -33,7 +33,7 @@ export interface Channel {
 }
 
 export interface BusPlan {
-  /** Of Redis' time, for a PUBLISH and for each receiver of it; measured, see docs/scaling.md. */
+  /** Of Redis' time, for a PUBLISH and for each receiver of it; see docs/scaling.md. */
   readonly publishMs: number;
   readonly deliveryMs: number;
   /** From the sender to the receivers, when nothing is queued. */

@@ -56,7 +56,7 @@ export interface SimulationResult {
   readonly violations: readonly string[];
 }
 
-/** As measured here on a busy Redis 7, rounded up: docs/scaling.md. */
+/** Of a Redis 7 that has much to do at a time, rounded up; what it took here is in docs/scaling.md. */
 const REDIS_COST = { publishMs: 0.003, deliveryMs: 0.0005 } as const;
 /** server/src/bus: 8 MB of messages without an answer, each of which costs its bytes and 1.4 KB. */
 const MOST_UNANSWERED = 5_300;
