@@ -73,6 +73,7 @@ export class NodeModel implements SeatHost {
   #joinsDue = 0;
   // --- reader ---
   readonly #queue = new Set<SeatModel>();
+  readonly #urgent = new Set<SeatModel>();
   readonly #reading = new Set<SeatModel>();
   readonly #again = new Set<SeatModel>();
   // --- poller ---
@@ -146,6 +147,7 @@ export class NodeModel implements SeatHost {
   #remove(seat: SeatModel): void {
     this.seats.delete(seat);
     this.#queue.delete(seat);
+    this.#urgent.delete(seat);
     const { seats } = seat.document;
     seats.splice(seats.indexOf(seat), 1);
     this.#deps.watch.closed(seat);
@@ -299,15 +301,17 @@ export class NodeModel implements SeatHost {
   want(seat: SeatModel): void {
     if (seat.left) return;
     if (this.#reading.has(seat)) this.#again.add(seat);
-    else this.#queue.add(seat);
+    else (seat.lacks ? this.#urgent : this.#queue).add(seat);
   }
 
   #readSome(): void {
-    if (this.#queue.size === 0 || this.#reading.size >= this.#deps.limits.readsAtOnce) return;
-    for (const seat of this.#queue) {
-      if (this.#reading.size >= this.#deps.limits.readsAtOnce) return;
-      this.#queue.delete(seat);
-      this.#read(seat);
+    for (const waiting of [this.#urgent, this.#queue]) {
+      for (const seat of waiting) {
+        if (this.#reading.size >= this.#deps.limits.readsAtOnce) return;
+        this.#queue.delete(seat);
+        this.#urgent.delete(seat);
+        this.#read(seat);
+      }
     }
   }
 
@@ -330,7 +334,8 @@ export class NodeModel implements SeatHost {
 
   /** Whether nothing of the last fault is left to do. */
   get isCalm(): boolean {
-    return this.#queue.size === 0 && this.#joining === undefined && this.up && !this.#wasPolling;
+    const waiting = this.#queue.size + this.#urgent.size;
+    return waiting === 0 && this.#joining === undefined && this.up && !this.#wasPolling;
   }
 
   get #mustPoll(): boolean {

@@ -88,8 +88,9 @@ export class SeatModel implements Listener {
     return this.sharers !== undefined && this.sharers.size > 0;
   }
 
-  get behind(): boolean {
-    return this.stale || (this.#marks?.behind ?? false);
+  /** Whether something was announced that is not here. */
+  get lacks(): boolean {
+    return this.#marks?.behind ?? false;
   }
 
   heldOf(place: number): Held {

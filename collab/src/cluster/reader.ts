@@ -17,12 +17,14 @@ export interface ReaderDeps {
 /** After a failure. The document is as complete as it was, and stays `behind`. */
 const RETRY_MS = 1_000;
 
-/** Reads the log for live documents: a few at a time, each at most once at a time, in the order of asking. */
+/** Reads the log for live documents: a few at a time, each at most once at a time, in the order of asking; what is known to be missing first. */
 export class Reader {
   /** Readings since the start. */
   count = 0;
   readonly #deps: ReaderDeps;
   readonly #queue = new Set<Seat>();
+  /** Those that are known to lack something, before those that are looked at in turn. */
+  readonly #urgent = new Set<Seat>();
   readonly #reading = new Map<Seat, Promise<void>>();
   /** Asked for while they were being read. */
   readonly #again = new Set<Seat>();
@@ -44,7 +46,7 @@ export class Reader {
       this.#again.add(seat);
       return;
     }
-    this.#queue.add(seat);
+    this.#enqueue(seat);
     this.#next();
   }
 
@@ -64,26 +66,34 @@ export class Reader {
   stop(): void {
     this.#stopped = true;
     this.#queue.clear();
+    this.#urgent.clear();
     for (const timer of this.#retries.values()) clearTimeout(timer);
     for (const { timer } of this.#unsure.values()) clearTimeout(timer);
   }
 
+  #enqueue(seat: Seat): void {
+    (seat.marks.behind ? this.#urgent : this.#queue).add(seat);
+  }
+
   #next(): void {
-    for (const seat of this.#queue) {
-      if (this.#stopped || this.#reading.size >= this.#deps.limits.readsAtOnce) return;
-      this.#start(seat).catch((error: unknown) => this.#failed(seat, error));
+    for (const waiting of [this.#urgent, this.#queue]) {
+      for (const seat of waiting) {
+        if (this.#stopped || this.#reading.size >= this.#deps.limits.readsAtOnce) return;
+        this.#start(seat).catch((error: unknown) => this.#failed(seat, error));
+      }
     }
   }
 
   async #start(seat: Seat): Promise<void> {
     this.#queue.delete(seat);
+    this.#urgent.delete(seat);
     const running = this.#read(seat);
     this.#reading.set(seat, running);
     try {
       await running;
     } finally {
       this.#reading.delete(seat);
-      if (this.#again.delete(seat)) this.#queue.add(seat);
+      if (this.#again.delete(seat)) this.#enqueue(seat);
       this.#next();
     }
   }
