@@ -136,7 +136,7 @@ describe("a rolling restart of three nodes", { skip: NO_MONGO || NO_REDIS }, () 
       "all leavers have left",
     );
     for (const node of cluster.nodes)
-      await converge({ read: (name) => documentAt(node, { username, name }) }, typists);
+      await converge({ read: (name) => documentAt(node, { username, name }) }, typists, leavers);
 
     for (const node of cluster.nodes) assert.equal((await node.kill("SIGTERM")).code, 0, node.logs());
     const fresh = await spawnServer({ env: cluster.env });

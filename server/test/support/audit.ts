@@ -85,13 +85,20 @@ export async function allEqual(site: Pick<Site, "read">, typists: readonly Typis
   }
 }
 
-/** Nobody types any more, and all become equal; then nothing may be lost or doubled anywhere. */
-export async function converge(site: Pick<Site, "read">, typists: readonly Typist[]): Promise<void> {
+/**
+ * Nobody types any more, and all become equal; then nothing may be lost or doubled anywhere, of what those have typed either
+ * who are gone.
+ */
+export async function converge(
+  site: Pick<Site, "read">,
+  typists: readonly Typist[],
+  gone: readonly Typist[] = [],
+): Promise<void> {
   for (const typist of typists) typist.stopTyping();
   await allEqual(site, typists);
   for (const [name, group] of Map.groupBy(typists, ({ document }) => document)) {
     const stored = await site.read(name);
-    assertKept(stored, group);
+    assertKept(stored, [...group, ...gone.filter(({ document }) => document === name)]);
     assertComplete(stored, group);
   }
 }
