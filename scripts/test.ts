@@ -13,8 +13,8 @@ const ROOT = path.dirname(import.meta.dirname);
 const PATTERN = "{shared,collab,terminal,server,web,scripts,bench}/test/**/*.test.ts";
 /** Real processes under kill -9, real browsers: minutes, both cores, so one file at a time and after the others. */
 const SLOW = /\.(drill|browser)\.test\.ts$/;
-/** Quick files at a time; the reference machine has two cores. */
-const QUICK_AT_ONCE = 2;
+/** Quick files at a time; the reference machine has two cores, and much of what is quick waits. */
+const QUICK_AT_ONCE = 3;
 /** A file that has not ended by then is killed with all it started, and has failed. Loaded machines are ten times slower. */
 const QUICK_FILE_MS = 120_000;
 const SLOW_FILE_MS = 600_000;

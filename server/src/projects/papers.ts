@@ -69,7 +69,8 @@ export function createPapers(deps: { open: OpenCollection; members: Members; now
   return {
     create: async (caller, projectId, fields) => {
       demand(await members.roleOf(projectId, caller), "papers.write");
-      const times = { createdAt: iso(), updatedAt: iso() };
+      const createdAt = iso();
+      const times = { createdAt, updatedAt: createdAt };
       const paper: Paper = { id: newId(deps.now()), projectId, ...EMPTY, ...sent(fields), ...times };
       await papers.insert(paper);
       // The project may have been deleted since we looked; its purge may not have seen this paper.

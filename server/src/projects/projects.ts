@@ -41,7 +41,8 @@ export function createProjects(deps: {
 
   return {
     create: async (caller, fields) => {
-      const project = { id: newId(deps.now()), ...fields, createdAt: iso(), updatedAt: iso() };
+      const createdAt = iso();
+      const project = { id: newId(deps.now()), ...fields, createdAt, updatedAt: createdAt };
       await projects.insert(project);
       await members.create(project.id, caller);
       return { ...project, role: "owner" };
