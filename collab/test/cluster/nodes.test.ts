@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
-import { describe, it } from "node:test";
+import { describe, it, type TestContext } from "node:test";
 import { seededFates } from "@scriptorium/shared/testing";
 import * as Y from "yjs";
 import { encodeBeat, encodeMessage, encodePresence } from "../../src/cluster/wire.ts";
 import { compact } from "../../src/snapshot.ts";
 import { createCompactor, DEFAULT_LIMITS } from "../../src/index.ts";
 import { saved, until } from "../support/harness.ts";
-import { openNodes, type Node } from "../support/nodes.ts";
+import { openNodes, type Node, type NodesOptions } from "../support/nodes.ts";
 import { textUpdate, type } from "../support/stage.ts";
 import { equal, opened, shared, type Client } from "../support/two-nodes.ts";
 
@@ -202,32 +202,56 @@ describe("documents on several nodes", () => {
     await equal("unheard", bo);
   });
 
-  it("[CL14] what was announced and is not listed by a store that answers from before is read again", async (t) => {
-    let stale = false;
-    let answeredStale = 0;
+  /** Two nodes, of which the second is answered by its store as if the first had never written, while `stale`. */
+  async function openStale(t: TestContext, limits: NodesOptions["limits"]) {
+    const store = { stale: false, failures: 0, answered: 0 };
     const nodes = await openNodes(t, {
-      limits: { confirmMs: 300 },
-      storeOf: (place, store) => ({
-        ...store,
+      ...(limits && { limits }),
+      storeOf: (place, whole) => ({
+        ...whole,
         listRows: async (...call) => {
-          if (place === 0 || !stale) return store.listRows(...call);
-          answeredStale += 1;
+          if (place === 0 || !store.stale) return whole.listRows(...call);
+          store.failures -= 1;
+          if (store.failures >= 0) throw new Error("the store fails");
+          store.answered += 1;
           return [];
         },
       }),
     });
     const { ada, bo } = await opened(nodes);
-    stale = true;
+    store.stale = true;
+    return { nodes, store, ada, bo, behind: () => nodes.node(1).harness.collab.stats().cluster?.behind };
+  }
+
+  it("[CL14] what was announced and is not listed by a store that answers from before is read again", async (t) => {
+    const { nodes, store, ada, bo, behind } = await openStale(t, { confirmMs: 300 });
     nodes.node(0).bus.full = true;
     await type(ada, ["announced"]);
     await saved(ada);
     nodes.node(0).bus.full = false;
     // Until the gap counts as closed, though it is not.
-    const behind = () => nodes.node(1).harness.collab.stats().cluster?.behind;
-    await until(() => answeredStale > 0 && behind() === 0, "the log was read in vain");
+    await until(() => store.answered > 0 && behind() === 0, "the log was read in vain");
     assert.equal(bo.text.toJSON(), "");
-    stale = false;
+    store.stale = false;
     await equal("announced", bo);
+  });
+
+  it("[CL14] also when another reading has failed just before, and is made again sooner", async (t) => {
+    const { nodes, store, ada, bo, behind } = await openStale(t, { confirmMs: 3_000, digestMs: 600_000 });
+    store.failures = 1;
+    nodes.hub.disturb(() => "drop");
+    await type(ada, ["announced "]);
+    await saved(ada);
+    nodes.hub.disturb(undefined);
+    await type(ada, ["more "]);
+    await until(() => store.failures <= 0 && behind() === 1, "a reading has failed");
+    await type(ada, ["still"]);
+    await until(() => behind() === 0, "the gap counts as closed");
+    const { answered } = store;
+    await until(() => store.answered > answered, "what failed is made again");
+    assert.notEqual(bo.text.toJSON(), ada.text.toJSON());
+    store.stale = false;
+    await equal(ada.text.toJSON(), bo);
   });
 
   it("[CL5] what another node shows is in the store: nothing is passed on before its commit", async (t) => {
