@@ -19,9 +19,9 @@ export interface ClusterCoreDeps extends ClusterDeps {
 
 const TICK_MS = 100;
 /**
- * Documents that are joined again in one tick, by one node and by all of them together, and as many of which it takes its
- * leave: thousands at once would not fit into the bus, and each join is answered. With as many as one node can for each of a hundred, Redis never came out of it
- * (docs/scaling.md).
+ * Documents that are joined again in one tick, and as many of which leave is taken again: by one node, and by all of them
+ * together. Thousands at once would not fit into the bus, and each join is answered: with 500 from each of a hundred nodes
+ * Redis never came out of it (docs/scaling.md).
  */
 const JOINS_A_TICK = { most: 500, together: 2_000 };
 /** The longest pause between two attempts to make up for messages that the bus did not take. */

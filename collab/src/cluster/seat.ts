@@ -6,7 +6,14 @@ import type { PresenceEntry } from "../presence.ts";
 import type { Room } from "../room.ts";
 import { isWellFormed } from "../well-formed.ts";
 import { PeerMarks } from "./peer-marks.ts";
-import { decodeMessage, decodePresence, encodeMessage, encodePresence, type ClusterMessage } from "./wire.ts";
+import {
+  decodeMessage,
+  decodePresence,
+  encodeMessage,
+  encodePresence,
+  presencePieces,
+  type ClusterMessage,
+} from "./wire.ts";
 
 /** What a document was loaded from. */
 export interface Opened {
@@ -252,28 +259,11 @@ export class Seat {
     const { node, bus } = this.#owner;
     const say = (some: readonly PresenceEntry[], all: boolean): void =>
       bus.publish(presenceOf(this.document), encodePresence({ node, whole: all, entries: some }));
-    const messages = inPieces(entries);
+    const messages = presencePieces(entries);
     // In several messages none names everybody; whom none of them names is taken for gone when nobody renews it.
     if (messages.length < 2) return say(entries, whole);
     for (const some of messages) say(some, false);
   }
-}
-
-/** Of one message of presence: the bus takes no larger one than 1 MiB, and a state is 64 KiB at most. */
-const PRESENCE_CHARS = 256 * 1024;
-
-function inPieces(entries: readonly PresenceEntry[]): PresenceEntry[][] {
-  const pieces: PresenceEntry[][] = [];
-  let chars = Number.POSITIVE_INFINITY;
-  for (const entry of entries) {
-    if (chars + entry.state.length > PRESENCE_CHARS) {
-      pieces.push([]);
-      chars = 0;
-    }
-    pieces.at(-1)?.push(entry);
-    chars += entry.state.length;
-  }
-  return pieces;
 }
 
 /** Names a row of a document and epoch that are known. */

@@ -66,6 +66,24 @@ export function decodeMessage(bytes: Uint8Array): ClusterMessage | undefined {
   });
 }
 
+/** Characters of states in one message of presence; in UTF-8 less than the 1 MiB that the bus takes at most. */
+const PRESENCE_CHARS = 256 * 1024;
+
+/** As many messages as it takes, in their order. A state has `awarenessBytes` at most, so each finds room. */
+export function presencePieces(entries: readonly PresenceEntry[]): PresenceEntry[][] {
+  const pieces: PresenceEntry[][] = [];
+  let chars = Number.POSITIVE_INFINITY;
+  for (const entry of entries) {
+    if (chars + entry.state.length > PRESENCE_CHARS) {
+      pieces.push([]);
+      chars = 0;
+    }
+    pieces.at(-1)?.push(entry);
+    chars += entry.state.length;
+  }
+  return pieces;
+}
+
 export function encodePresence({ node, whole, entries }: PresenceMessage): Uint8Array {
   const encoder = encoding.createEncoder();
   encoding.writeUint8(encoder, WIRE_VERSION);
