@@ -10,7 +10,7 @@ import { startRedis } from "../src/testing/redis.ts";
 import { freshDatabase, NO_MONGO, NO_MONGO_COMMAND, stopSharedMongo } from "./support/mongo.ts";
 import { descendantsOf, groupOf, untilGone } from "./support/processes.ts";
 import { seeded } from "./support/random.ts";
-import { NO_REDIS } from "./support/redis.ts";
+import { NO_REDIS } from "../src/testing/redis.ts";
 import { until } from "./support/site.ts";
 import { openCrowd, type Typist } from "./support/typists.ts";
 

@@ -14,7 +14,7 @@ import * as Y from "yjs";
 import { assertKept, converge, sameContent } from "./support/audit.ts";
 import { NO_MONGO } from "./support/mongo.ts";
 import { seeded, type Random } from "./support/random.ts";
-import { NO_REDIS } from "./support/redis.ts";
+import { NO_REDIS } from "../src/testing/redis.ts";
 import { until } from "./support/site.ts";
 import { openCrowd, openHocuspocus, type Typist } from "./support/typists.ts";
 

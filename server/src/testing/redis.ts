@@ -31,19 +31,27 @@ export interface RedisServer {
   stop(): Promise<void>;
 }
 
+export interface RedisServerOptions {
+  readonly password?: string;
+  /** More of the command line; names TLS files when it is to speak TLS. */
+  readonly args?: readonly string[];
+  /** TLS instead of plain TCP. */
+  readonly tls?: boolean;
+}
+
 interface Running {
   readonly child: ChildProcess;
   readonly exited: Promise<unknown>;
 }
 
-export async function startRedis(): Promise<RedisServer> {
+export async function startRedis(options: RedisServerOptions = {}): Promise<RedisServer> {
   const dir = await dataDir(undefined);
   let port = 0;
   const start = async (choosePort: boolean): Promise<Running> => {
     for (let attempt = 1; ; attempt += 1) {
       if (choosePort) port = await freePort();
       try {
-        return await run(dir.path, port);
+        return await run({ dir: dir.path, port }, options);
       } catch (error) {
         // Somebody else was faster at this port, or what was killed has not given it back yet.
         if (attempt === START_ATTEMPTS) {
@@ -55,8 +63,10 @@ export async function startRedis(): Promise<RedisServer> {
     }
   };
   let running = await start(true);
+  const { password, tls } = options;
+  const user = password === undefined ? "" : `:${encodeURIComponent(password)}@`;
   return {
-    url: `redis://127.0.0.1:${port}`,
+    url: `${tls === true ? "rediss" : "redis"}://${user}127.0.0.1:${port}`,
     port,
     get pid() {
       return running.child.pid ?? 0;
@@ -79,13 +89,21 @@ export async function startRedis(): Promise<RedisServer> {
   };
 }
 
-async function run(dir: string, port: number): Promise<Running> {
-  const settings = { port, bind: "127.0.0.1", dir, save: "", appendonly: "no", daemonize: "no" };
-  const child = spawn(
-    COMMAND,
-    Object.entries(settings).flatMap(([name, value]) => [`--${name}`, String(value)]),
-    { stdio: ["ignore", "pipe", "inherit"] },
-  );
+async function run(
+  { dir, port }: { dir: string; port: number },
+  { password, tls, args = [] }: RedisServerOptions,
+): Promise<Running> {
+  const settings = {
+    ...(tls === true ? { port: 0, "tls-port": port } : { port }),
+    ...(password === undefined ? {} : { requirepass: password }),
+    bind: "127.0.0.1",
+    dir,
+    save: "",
+    appendonly: "no",
+    daemonize: "no",
+  };
+  const named = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, String(value)]);
+  const child = spawn(COMMAND, [...named, ...args], { stdio: ["ignore", "pipe", "inherit"] });
   const exited = once(child, "close");
   let said = "";
   for await (const line of createInterface({ input: child.stdout })) {

@@ -12,7 +12,7 @@ import { parseRedisAddress } from "../../src/bus/address.ts";
 import { checkRedis } from "../../src/bus/check.ts";
 import { explainRedis } from "../../src/bus/reasons.ts";
 import { createRedisNetwork } from "../support/redis-network.ts";
-import { NO_REDIS, startRedis, type RedisServer } from "../support/redis.ts";
+import { NO_REDIS, startRedis, type RedisServer } from "../../src/testing/redis.ts";
 import { until } from "../support/site.ts";
 
 const PREFIX = "scriptorium:test:";

@@ -4,7 +4,7 @@ import { newId, type Bus, type BusState, type Subscription } from "@scriptorium/
 import { Redis } from "ioredis";
 import { REDIS_BUS_LIMITS, type RedisBusLimits } from "../../src/bus/redis.ts";
 import { createRedisNetwork, type RedisNetwork } from "../support/redis-network.ts";
-import { NO_REDIS, startRedis, type RedisServer } from "../support/redis.ts";
+import { NO_REDIS, startRedis, type RedisServer } from "../../src/testing/redis.ts";
 import { until } from "../support/site.ts";
 
 /** Redis, or the way to it, fails under nodes that are at work. The process must not notice: what escapes fails the file. */

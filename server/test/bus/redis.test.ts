@@ -6,7 +6,7 @@ import { Redis } from "ioredis";
 import { randomBytes } from "node:crypto";
 import { createSeal, SEAL_BYTES } from "../../src/bus/seal.ts";
 import { createRedisNetwork, type RedisNetwork } from "../support/redis-network.ts";
-import { NO_REDIS, startRedis, type RedisServer } from "../support/redis.ts";
+import { NO_REDIS, startRedis, type RedisServer } from "../../src/testing/redis.ts";
 import { until } from "../support/site.ts";
 
 if (NO_REDIS === false) {

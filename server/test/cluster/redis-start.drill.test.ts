@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { createServer, type AddressInfo, type Socket } from "node:net";
 import { after, before, describe, it, type TestContext } from "node:test";
 import { freshDatabase, NO_MONGO, stopSharedMongo } from "../support/mongo.ts";
-import { NO_REDIS, startRedis } from "../support/redis.ts";
+import { NO_REDIS, startRedis } from "../../src/testing/redis.ts";
 import { until } from "../support/site.ts";
 
 /** What listens and is no Redis: it answers every line like an HTTP server, or says nothing at all. */

@@ -3,7 +3,7 @@ import { newId, type Bus } from "@scriptorium/shared";
 import type { BusNetwork, Opened } from "@scriptorium/shared/testing";
 import { createRedisBus, type RedisBusLimits } from "../../src/bus/redis.ts";
 import { startProxy, type Proxy } from "./proxy.ts";
-import type { RedisServer } from "./redis.ts";
+import type { RedisServer } from "../../src/testing/redis.ts";
 import { until } from "./site.ts";
 
 /** Nodes of one installation on one Redis, each behind a proxy of its own. */
