@@ -335,6 +335,26 @@ describe("two nodes on one store", { timeout: 120_000 }, () => {
     assert.equal(await told(), before, "nobody was told");
   });
 
+  it("are not ready while what others announce cannot be read, though nobody writes", async (t) => {
+    const store = await openMemory();
+    const reads = { fail: false };
+    const streams: Streams = {
+      ...store.streams,
+      read: async (...call) => {
+        if (reads.fail && call[0] === "control") throw new Failure("try_later");
+        return store.streams.read(...call);
+      },
+    };
+    const server = await startServer({ store: { ...store, streams }, bus: createMemoryHub().join() });
+    t.after(() => server.stop());
+    const is = (status: number) => async () => (await fetch(`${server.url}/readyz`)).status === status;
+    assert.ok(await is(200)());
+    reads.fail = true;
+    await until(is(503), "it is not ready");
+    reads.fail = false;
+    await until(is(200), "it is ready again");
+  });
+
   it("are ready without the bus, say that it is missing, and sign off when they stop", async (t) => {
     const pair = await openPair(t);
     const readyz = async () => {

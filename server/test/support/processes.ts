@@ -7,6 +7,8 @@ interface Row {
   readonly group: number;
 }
 
+const GONE_MS = 60_000;
+
 /** Every process that runs; one that has ended and that nobody has asked about (Z) does not. */
 function table(): Row[] {
   const rows: Row[] = [];
@@ -38,8 +40,6 @@ export async function untilGone(pids: readonly number[]): Promise<void> {
     GONE_MS,
   );
 }
-
-const GONE_MS = 60_000;
 
 function running(pids: readonly number[]): number[] {
   const alive = new Set(table().map(({ pid }) => pid));
